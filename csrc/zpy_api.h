@@ -1,0 +1,208 @@
+/* zpy_api.h: everything that Python may see of the C core.
+ *
+ * The compiler and cffi's cdef() read this same text, so it has no preprocessor lines; C sources include it
+ * through zpy_internal.h, which brings the standard types and the include guard.
+ *
+ * A cell is named by a handle: an integer that is never reused, so that a stale handle is answered with
+ * ZPY_WIPED and can never reach another secret. Functions return a zpy_status unless their comment says
+ * otherwise; with ZPY_SYSTEM, errno holds the reason.
+ *
+ * Functions named zpy_cell_* and zpy_key_* are short, never block, and run with Python's GIL held (build_ffi.py
+ * arranges that). All others release it.
+ */
+
+enum zpy_status {
+    ZPY_OK = 0,
+    ZPY_WIPED = 1,        /* The cell was wiped, or never existed. */
+    ZPY_EXPIRED = 2,      /* Its time to live is over; its bytes are zero. */
+    ZPY_FORKED = 3,       /* It belongs to the parent process. */
+    ZPY_LOCK_LIMIT = 4,   /* The lock budget or the kernel's limit is spent. */
+    ZPY_NO_MEMORY = 5,
+    ZPY_SYSTEM = 6,       /* A system call failed: see errno. */
+    ZPY_RANGE = 7,        /* Offset or length outside the cell. */
+    ZPY_FORGED = 8,       /* Authentication failed; no plaintext was written. */
+    ZPY_CORRUPT = 9,      /* A canary or a freed slot was overwritten; the slot is retired. */
+    ZPY_UNSUPPORTED = 10, /* This CPU or this platform cannot do it. */
+    ZPY_INVALID = 11,     /* An argument that the caller should have checked. */
+    ZPY_BAD_TEXT = 12     /* Not UTF-8. */
+};
+
+enum zpy_option {
+    ZPY_ISOLATED = 1, /* Own pages between guards, no access while nobody borrows. */
+    ZPY_INHERIT = 2,  /* A forked child gets its own copy. */
+    ZPY_RANDOM = 4    /* Fill with random bytes; the data argument is ignored. */
+};
+
+enum zpy_backing {
+    ZPY_BACKING_NONE = 0, /* Ordinary pages that could not be locked. */
+    ZPY_BACKING_MLOCK = 1,
+    ZPY_BACKING_SECRETMEM = 2
+};
+
+enum zpy_fork {
+    ZPY_FORK_INHERITED = 0,
+    ZPY_FORK_WIPED = 1, /* The child finds zeros there (MADV_WIPEONFORK). */
+    ZPY_FORK_ABSENT = 2 /* The pages are not in the child (MADV_DONTFORK). */
+};
+
+/* What the system calls granted for the pages of one cell. */
+struct zpy_protection {
+    int backing;       /* enum zpy_backing */
+    int fork;          /* enum zpy_fork */
+    int locked;        /* mlock returned 0, or the pages are secretmem, which is never swapped. */
+    int guarded;       /* Inaccessible pages lie before and behind. */
+    int dump_excluded; /* madvise(MADV_DONTDUMP) returned 0. */
+    int isolated;      /* Own pages. */
+    size_t page_bytes; /* Bytes of the page run that holds the cell, guards not counted. */
+};
+
+struct zpy_stats {
+    uint64_t cells;        /* Live cells of this process. */
+    uint64_t isolated;     /* Those of them with their own pages. */
+    uint64_t pinned;       /* Wiped cells whose slot waits for a view to be dropped. */
+    uint64_t locked_bytes; /* Page bytes held now, and their maximum so far. */
+    uint64_t peak_locked_bytes;
+    uint64_t budget_bytes;
+    uint64_t runs; /* Page runs of the packed tier. */
+    uint64_t wipes;
+    uint64_t expiries;
+    uint64_t corruptions;
+};
+
+/* ---- process-wide ---- */
+
+/* Set up libsodium, the fork handlers and the backing. allow_secretmem 0 keeps to mlock; budget_bytes 0 takes
+ * three quarters of the lock limit. Called once, again is harmless. */
+int zpy_init(int allow_secretmem, uint64_t budget_bytes);
+/* The backing that new cells get: enum zpy_backing; NONE when the platform has no memory locks. */
+int zpy_backing_kind(void);
+void zpy_stats_read(struct zpy_stats *stats_out);
+/* Wipe every cell of this process. Returns how many were live. */
+uint64_t zpy_purge(void);
+/* Has libsodium AES-256-GCM on this CPU? 1 or 0. */
+int zpy_has_aes(void);
+/* "1.0.20" and so on, a static string. */
+char const *zpy_sodium_version(void);
+/* Zero bytes that are not in a cell; the compiler cannot drop it. */
+void zpy_cell_memzero(uint8_t *bytes, size_t length);
+/* Random bytes from the kernel's generator, for what is not secret, such as nonces. */
+void zpy_random_bytes(uint8_t *out, size_t length);
+/* 1 when the two spans are equal, in time that depends on length alone. */
+int zpy_cell_memequal(uint8_t const *left, uint8_t const *right, size_t length);
+
+/* ---- cells ---- */
+
+/* Create a cell of length bytes, copied from data, or zeros when data is null. ttl_ns 0: no deadline; max_reads 0: no
+ * limit. Returns a handle > 0, or minus a zpy_status. */
+int64_t zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads);
+/* The same for sizes whose pages take long to prepare: releases the GIL. */
+int64_t zpy_large_create(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads);
+/* Zero the bytes now and give the handle up. Idempotent. The slot is reused only when no view pins it. */
+int zpy_cell_wipe(uint64_t cell);
+/* ZPY_OK while live; else why not. Checks the deadline. Counts no access. */
+int zpy_cell_state(uint64_t cell);
+/* Length in bytes, or minus a zpy_status. Counts no access. */
+int64_t zpy_cell_length(uint64_t cell);
+/* Nanoseconds until the deadline, -1 without one, or -1 - zpy_status. */
+int64_t zpy_cell_ttl(uint64_t cell);
+/* Copy length bytes from offset into out. Counts no access. */
+int zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length);
+/* Copy the whole cell into out, which must hold length bytes, as one counted access; a cell whose accesses are used up is
+ * wiped in the same step. */
+int zpy_cell_take(uint64_t cell, uint8_t *out, size_t length);
+int zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length);
+/* Zero the bytes; the cell stays live. */
+int zpy_cell_zero(uint64_t cell);
+/* Copy length bytes from source to target, both at offset 0. */
+int zpy_cell_copy(uint64_t target, uint64_t source, size_t length);
+/* Constant-time comparison; 0 when lengths differ or the cell is no longer live. */
+bool zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length);
+/* 1 equal, 0 different, or minus the zpy_status of the one that is not live. */
+int zpy_cell_compare(uint64_t left, uint64_t right);
+/* Copy the value of an environment variable into a new cell. Minus ZPY_RANGE when there is none. */
+int64_t zpy_cell_from_env(char const *name, uint32_t options, uint64_t ttl_ns, uint32_t max_reads);
+/* Zero the value of an environment variable in place and take it out of the environment. */
+int zpy_cell_scrub_env(char const *name);
+int zpy_cell_protection(uint64_t cell, struct zpy_protection *protection_out);
+
+/* ---- borrowing: addresses into a cell ---- */
+
+/* Begin a counted access. The address stays mapped until zpy_cell_unpin. Null with errno set when the pages could not be
+ * opened; null with errno 0: see zpy_cell_state, ZPY_OK there meaning that the accesses are used up. */
+uint8_t *zpy_cell_open(uint64_t cell);
+/* End a counted access: a cell whose accesses are used up is wiped now. Returns the state before. */
+int zpy_cell_close(uint64_t cell);
+/* Pin without counting an access; ends with zpy_cell_unpin. */
+uint8_t *zpy_cell_pin(uint64_t cell);
+/* Drop one pin. Returns the cell's state, so that a copy made meanwhile is known to be whole or not. */
+int zpy_cell_unpin(uint64_t cell);
+/* Enter a with-block: a counted access that lasts until zpy_cell_exit. */
+int zpy_cell_enter(uint64_t cell);
+/* Leave it. The outermost exit wipes the cell. */
+int zpy_cell_exit(uint64_t cell);
+/* Decode the cell as strict UTF-8 into code points. Returns their number or minus a zpy_status; target, when not 0,
+ * is a cell with room for them as 32-bit values. Counts no access. */
+int64_t zpy_cell_decode(uint64_t cell, uint64_t target);
+
+/* ---- sources ---- */
+
+/* One read(2) into the cell at offset; up to the cell's length. Returns the bytes read, 0 at the end, or -1 - zpy_status. */
+int64_t zpy_source_read(uint64_t cell, size_t offset, int fd);
+/* Write the first length bytes of the cell to fd, to the end. */
+int zpy_sink_write(uint64_t cell, size_t length, int fd);
+/* The first place at or after start where the cell's bytes stand in hay, or -1; minus 2 - zpy_status on errors. */
+int64_t zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start);
+
+/* ---- keys: AES-256-GCM, key and schedule in one slot ---- */
+
+/* Key from 32 bytes (or random with ZPY_RANDOM). Returns a handle > 0 or minus a zpy_status; ZPY_UNSUPPORTED without
+ * AES instructions. The key itself is the first 32 bytes of the cell. */
+int64_t zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns);
+/* nonce_out: 12 random bytes; out: length + 16 bytes, tag last. */
+int zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                    uint8_t *nonce_out, uint8_t *out);
+/* length counts the tag; out: length - 16 bytes, zeroed when the result is not ZPY_OK. */
+int zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+                    uint8_t const *nonce, uint8_t *out);
+/* The same two for long messages: they release the GIL. */
+int zpy_aead_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                     uint8_t *nonce_out, uint8_t *out);
+int zpy_aead_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+                     uint8_t const *nonce, uint8_t *out);
+/* Decrypt into a cell of length - 16 bytes. */
+int zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+                          uint8_t const *nonce, uint64_t target);
+
+/* ---- overwriting files ---- */
+
+/* Aligned buffers for overwriting; used by one thread at a time. */
+struct zpy_writer;
+
+/* One span of one pass. */
+struct zpy_span_request {
+    int fd;
+    int direct;             /* fd has O_DIRECT now; cleared on fd when the file system refuses it. */
+    uint64_t start;         /* Bytes [start, stop) are written; start is a multiple of 4096. */
+    uint64_t stop;
+    uint64_t stream_key;    /* A cell of 32 bytes: random from its keystream, seekable by offset. 0: pattern. */
+    uint64_t stream_number; /* Which of the key's streams: one for each pass. */
+    uint8_t const *pattern; /* Repeated, its phase counted from offset 0 of the file. */
+    size_t pattern_bytes;
+};
+
+struct zpy_span_result {
+    uint64_t done_bytes;    /* Written, or found equal, from start on. */
+    uint64_t short_calls;   /* write(2) or read(2) calls that moved less than was asked. */
+    int system_error;       /* errno of the call that failed, or 0. */
+    int direct;             /* Whether O_DIRECT was still on at the end. */
+};
+
+/* buffer_bytes: a multiple of 4096. Null when there is no memory. */
+struct zpy_writer *zpy_writer_new(size_t buffer_bytes);
+void zpy_writer_free(struct zpy_writer *writer);
+/* Write the span; short writes and EINTR are continued. ZPY_SYSTEM with system_error set when a write failed. */
+int zpy_overwrite_span(struct zpy_writer *writer, struct zpy_span_request const *request,
+                       struct zpy_span_result *result_out);
+/* Read the span back and compare. ZPY_FORGED at the first difference, done_bytes before it. */
+int zpy_verify_span(struct zpy_writer *writer, struct zpy_span_request const *request,
+                    struct zpy_span_result *result_out);

@@ -1,0 +1,128 @@
+/* zpy_borrow.c: addresses into a cell: counted accesses, pins, with-blocks. */
+#include "zpy_entry.h"
+
+#include <errno.h>
+
+/* ---- borrowing ---- */
+
+/* Null and errno set when the pages cannot be opened. */
+static uint8_t *
+pin(struct zpy_entry *entry)
+{
+    if (zpy_entry_unveil(entry) != ZPY_OK) {
+        return NULL;
+    }
+    entry->pins++;
+    return entry->data;
+}
+
+uint8_t *
+zpy_cell_open(uint64_t cell)
+{
+    uint8_t *address = NULL;
+    errno = 0;
+    zpy_lock();
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    if (zpy_entry_status(entry) == ZPY_OK && !zpy_entry_is_spent(entry)) {
+        address = pin(entry);
+        if (address != NULL) {
+            zpy_entry_spend(entry);
+            entry->accesses++;
+        }
+    }
+    zpy_unlock();
+    return address;
+}
+
+static int
+end_access(struct zpy_entry *entry, uint64_t index, bool end_cell)
+{
+    int status = zpy_entry_status(entry);
+    if (entry == NULL || zpy_entry_is_foreign(entry) || entry->state == CELL_DEAD) {
+        return status;
+    }
+    if (entry->accesses > 0) {
+        entry->accesses--;
+    }
+    if (end_cell || (zpy_entry_is_spent(entry) && entry->accesses == 0)) {
+        int const wiped = zpy_entry_give_up(entry, index);
+        status = status != ZPY_OK ? status : wiped;
+    }
+    return status;
+}
+
+int
+zpy_cell_close(uint64_t cell)
+{
+    zpy_lock();
+    int const status = end_access(zpy_entry_find(cell), zpy_entry_index(cell), false);
+    zpy_unlock();
+    return status;
+}
+
+uint8_t *
+zpy_cell_pin_sized(uint64_t cell, size_t *length_out)
+{
+    uint8_t *address = NULL;
+    errno = 0;
+    zpy_lock();
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    if (zpy_entry_usable(entry) == ZPY_OK) {
+        *length_out = entry->length;
+        address = pin(entry);
+    }
+    zpy_unlock();
+    return address;
+}
+
+uint8_t *
+zpy_cell_pin(uint64_t cell)
+{
+    size_t length;
+    return zpy_cell_pin_sized(cell, &length);
+}
+
+int
+zpy_cell_unpin(uint64_t cell)
+{
+    zpy_lock();
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    int const status = zpy_entry_status(entry);
+    if (entry != NULL && !zpy_entry_is_foreign(entry) && entry->pins > 0) {
+        zpy_entry_drop_pin(entry, zpy_entry_index(cell));
+    }
+    zpy_unlock();
+    return status;
+}
+
+int
+zpy_cell_enter(uint64_t cell)
+{
+    zpy_lock();
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    int status = zpy_entry_status(entry);
+    if (status == ZPY_OK && zpy_entry_is_spent(entry)) {
+        status = ZPY_WIPED;
+    }
+    if (status == ZPY_OK) {
+        zpy_entry_spend(entry);
+        entry->accesses++;
+        entry->blocks++;
+    }
+    zpy_unlock();
+    return status;
+}
+
+int
+zpy_cell_exit(uint64_t cell)
+{
+    zpy_lock();
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    if (entry != NULL && entry->blocks > 0) {
+        entry->blocks--;
+    }
+    int const status = end_access(entry, zpy_entry_index(cell), entry != NULL && entry->blocks == 0);
+    zpy_unlock();
+    return status;
+}
+

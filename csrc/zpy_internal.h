@@ -1,0 +1,110 @@
+/* zpy_internal.h: what the C files share among themselves. Python sees zpy_api.h only. Every C file includes this first,
+ * so that the system's headers see _GNU_SOURCE. */
+#ifndef ZPY_INTERNAL_H
+#define ZPY_INTERNAL_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sodium.h>
+
+#include "zpy_api.h"
+
+/* A slot and own pages begin on this boundary, which libsodium's AES-GCM state needs. */
+#define ZPY_ALIGN ((size_t) 16)
+/* Behind every slot; a slot's stride is its class size plus this. */
+#define ZPY_CANARY_BYTES ((size_t) 16)
+/* Larger cells get their own pages. */
+#define ZPY_SLOT_MAX ((size_t) 4096)
+#define ZPY_STREAM_KEY_BYTES ((size_t) crypto_stream_chacha20_KEYBYTES)
+
+/* ---- zpy_pages.c ---- */
+
+/* A run of data pages between two inaccessible pages. */
+struct zpy_pages {
+    uint8_t *base;
+    size_t bytes;
+    int backing;
+    int fork;
+    bool locked;
+    bool dump_excluded;
+    bool inherit;
+};
+
+void zpy_pages_setup(bool allow_secretmem);
+/* fork() holds this, so that no child is made while pages are half set up. */
+void zpy_pages_lock(void);
+void zpy_pages_unlock(void);
+size_t zpy_pages_round(size_t bytes);
+/* Reserve, guard, map, lock and mark bytes (a multiple of the page size), all zero. */
+int zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out);
+/* Unmap, guards included; unlocks just these pages. The caller has zeroed them. */
+void zpy_pages_unmap(struct zpy_pages *pages);
+int zpy_pages_protect(struct zpy_pages const *pages, bool accessible);
+/* In a forked child: leave zeros, never the parent's bytes, or lock the inherited copy again. */
+void zpy_pages_after_fork(struct zpy_pages *pages);
+/* Is this the process that zpy_init or the last fork handler ran in? */
+bool zpy_pages_same_process(void);
+void zpy_pages_mark_process(void);
+
+/* ---- zpy_arena.c: call these with the lock held, unless their comment says otherwise ---- */
+
+struct zpy_run;
+struct zpy_slot {
+    uint8_t *data;
+    struct zpy_run *run;
+    struct zpy_slot *next_free;
+};
+
+void zpy_arena_set_budget(uint64_t budget_bytes);
+/* Count bytes against the budget; gives empty runs back to the system when that makes room. */
+bool zpy_arena_charge(size_t bytes);
+void zpy_arena_refund(size_t bytes);
+/* Take a zeroed slot for length bytes. Null: call zpy_arena_grow without the lock, then again. */
+struct zpy_slot *zpy_arena_take(size_t length, bool inherit);
+/* Take one of a larger size, for when the budget allows no more pages. */
+struct zpy_slot *zpy_arena_take_larger(size_t length, bool inherit);
+/* Give back a slot whose first length bytes were in use; zeroes it. ZPY_CORRUPT retires it. */
+int zpy_arena_give(struct zpy_slot *slot, size_t length);
+struct zpy_pages const *zpy_arena_pages(struct zpy_slot const *slot);
+/* Map one more run for this length. Call it without the lock. */
+int zpy_arena_grow(size_t length, bool inherit);
+void zpy_arena_after_fork(void);
+void zpy_arena_stats(struct zpy_stats *stats_out);
+
+/* ---- zpy_entry.c and zpy_borrow.c ---- */
+
+/* The one lock over cells and arena. */
+void zpy_lock(void);
+void zpy_unlock(void);
+/* Pin a live cell for work outside the lock. Null: zpy_cell_state says why. */
+uint8_t *zpy_cell_pin_sized(uint64_t cell, size_t *length_out);
+void zpy_cells_after_fork(void);
+
+/* ---- zpy_overwrite.c ---- */
+
+struct zpy_writer {
+    uint8_t *buffers[2];
+    size_t buffer_bytes;
+};
+
+/* What the bytes of a span are made from, taken out of its request once. */
+struct zpy_filler {
+    uint8_t const *stream_key; /* Null: pattern. */
+    uint64_t stream_number;
+    uint8_t const *pattern;
+    size_t pattern_bytes;
+};
+
+int zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request);
+/* Drops the pin on the stream key; ZPY_OK only if the key was whole all the time. */
+int zpy_filler_close(struct zpy_filler const *filler, struct zpy_span_request const *request);
+void zpy_filler_fill(struct zpy_filler const *filler, uint8_t *out, size_t length, uint64_t offset);
+bool zpy_direct_off(int fd);
+
+#endif

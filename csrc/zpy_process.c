@@ -1,0 +1,83 @@
+/* zpy_process.c: set-up of the process as a whole, and what happens at fork. */
+#include "zpy_internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+static bool started = false;
+
+static void
+before_fork(void)
+{
+    zpy_lock();
+    zpy_pages_lock();
+}
+
+static void
+after_fork_in_parent(void)
+{
+    zpy_pages_unlock();
+    zpy_unlock();
+}
+
+/* Runs with the locks that the forking thread took, so nothing is half done. */
+static void
+after_fork_in_child(void)
+{
+    zpy_cells_after_fork();
+    zpy_pages_mark_process();
+    zpy_pages_unlock();
+    zpy_unlock();
+}
+
+int
+zpy_init(int allow_secretmem, uint64_t budget_bytes)
+{
+    if (started) {
+        return ZPY_OK;
+    }
+    if (sodium_init() < 0) {
+        return ZPY_UNSUPPORTED;
+    }
+    int const error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    if (error != 0) {
+        errno = error;
+        return ZPY_SYSTEM;
+    }
+    zpy_pages_setup(allow_secretmem != 0);
+    zpy_lock();
+    zpy_arena_set_budget(budget_bytes);
+    zpy_unlock();
+    started = true;
+    return ZPY_OK;
+}
+
+int
+zpy_has_aes(void)
+{
+    return crypto_aead_aes256gcm_is_available() == 1;
+}
+
+char const *
+zpy_sodium_version(void)
+{
+    return sodium_version_string();
+}
+
+void
+zpy_cell_memzero(uint8_t *bytes, size_t length)
+{
+    sodium_memzero(bytes, length);
+}
+
+void
+zpy_random_bytes(uint8_t *out, size_t length)
+{
+    randombytes_buf(out, length);
+}
+
+int
+zpy_cell_memequal(uint8_t const *left, uint8_t const *right, size_t length)
+{
+    return sodium_memcmp(left, right, length) == 0;
+}

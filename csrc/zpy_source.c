@@ -1,0 +1,93 @@
+/* zpy_source.c: environment and descriptors: bytes that go straight into a slot, and out of one. */
+#include "zpy_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int64_t
+zpy_cell_from_env(char const *name, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
+{
+    char const *const value = getenv(name);
+    if (value == NULL) {
+        return -ZPY_RANGE;
+    }
+    return zpy_cell_create((uint8_t const *) value, strlen(value), options, ttl_ns, max_reads);
+}
+
+int
+zpy_cell_scrub_env(char const *name)
+{
+    char *const value = getenv(name);
+    if (value == NULL) {
+        return ZPY_RANGE;
+    }
+    sodium_memzero(value, strlen(value));
+    return unsetenv(name) == 0 ? ZPY_OK : ZPY_SYSTEM;
+}
+
+int64_t
+zpy_source_read(uint64_t cell, size_t offset, int fd)
+{
+    size_t length = 0;
+    uint8_t *const data = zpy_cell_pin_sized(cell, &length);
+    if (data == NULL) {
+        int const state = zpy_cell_state(cell);
+        return -1 - (int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    }
+    int64_t answer = -1 - (int64_t) ZPY_RANGE;
+    int saved = 0;
+    if (offset <= length) {
+        ssize_t const got = read(fd, data + offset, length - offset);
+        saved = errno;
+        answer = got >= 0 ? (int64_t) got : -1 - (int64_t) ZPY_SYSTEM;
+    }
+    int const state = zpy_cell_unpin(cell);
+    errno = saved;
+    return state == ZPY_OK ? answer : -1 - (int64_t) state;
+}
+
+int
+zpy_sink_write(uint64_t cell, size_t length, int fd)
+{
+    size_t held = 0;
+    uint8_t *const data = zpy_cell_pin_sized(cell, &held);
+    if (data == NULL) {
+        int const state = zpy_cell_state(cell);
+        return state != ZPY_OK ? state : ZPY_SYSTEM;
+    }
+    int status = length <= held ? ZPY_OK : ZPY_RANGE;
+    int saved = 0;
+    size_t done = 0;
+    while (status == ZPY_OK && done < length) {
+        ssize_t const wrote = write(fd, data + done, length - done);
+        if (wrote > 0) {
+            done += (size_t) wrote;
+        } else if (wrote == 0 || errno != EINTR) {
+            saved = wrote == 0 ? EIO : errno;
+            status = ZPY_SYSTEM;
+        }
+    }
+    int const state = zpy_cell_unpin(cell);
+    errno = saved;
+    return state == ZPY_OK ? status : state;
+}
+
+int64_t
+zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start)
+{
+    size_t held = 0;
+    int64_t answer = -1;
+    uint8_t *const needle = zpy_cell_pin_sized(cell, &held);
+    if (needle == NULL) {
+        int const state = zpy_cell_state(cell);
+        return -2 - (int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    }
+    if (held > 0 && start <= length) {
+        uint8_t const *const hit = memmem(hay + start, length - start, needle, held);
+        answer = hit != NULL ? (int64_t) (hit - hay) : -1;
+    }
+    int const state = zpy_cell_unpin(cell);
+    return state == ZPY_OK ? answer : -2 - (int64_t) state;
+}

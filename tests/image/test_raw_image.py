@@ -1,0 +1,195 @@
+"""What is left on the raw device: scans of whole images, with controls that must leave hits."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zeroizepy.exceptions import FileAccessError
+from zeroizepy.file import secure_delete, wipe_free_space
+
+MIB = 1 << 20
+SIZES = [1000, 4096, 4097, MIB + 1, 5 * MIB + 100]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("block", ["1024", "4096"])
+@pytest.mark.parametrize("pattern", ["random", "zeros"])
+def test_no_old_byte_is_left_on_ext4(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], size: int, block: str, pattern: str
+) -> None:
+    """One verified pass leaves no marked block anywhere in the image, and the verdict says so."""
+    disk = new_disk("ext4", "-b", block)
+    path = marked_file(disk.mountpoint / "file", nonce, size)
+    report = secure_delete(path, passes=1, pattern=pattern, verify=True)
+    assert (report.verdict, report.reasons) == ("overwritten_verified", ())
+    assert any(note.startswith("stacked_device:loop") for note in report.notes)
+    assert disk.hits(nonce) == 0
+
+
+@pytest.mark.parametrize("way", ["unlink", "truncate", "no pass", "no sync"])
+def test_controls_leave_hits(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], way: str
+) -> None:
+    """The scan finds what was not overwritten; where secure_delete left it, the verdict said so."""
+    disk = new_disk("ext4")
+    path = marked_file(disk.mountpoint / "file", nonce, MIB)
+    if way == "unlink":
+        path.unlink()
+    elif way == "truncate":
+        path.write_bytes(b"")
+        path.unlink()
+    else:
+        report = secure_delete(path, **({"passes": 0} if way == "no pass" else {"passes": 1, "sync": False}))
+        assert report.verdict == "not_in_place"
+    assert disk.hits(nonce) > 1000
+
+
+def test_a_file_that_never_reached_the_device_is_kept_from_it(new_disk: Callable[..., Any], nonce: bytes) -> None:
+    """Dirty pages are overwritten in the page cache: not one marked block is ever written to the image."""
+    disk = new_disk("ext4", "-O", "^has_journal")
+    path = disk.mountpoint / "file"
+    with path.open("wb") as file:
+        file.write(nonce * (2 * MIB // 16))
+    report = secure_delete(path, passes=1)
+    assert (report.verdict, report.direct) == ("overwritten", False)
+    assert disk.hits(nonce) == 0
+
+
+def test_bystanders_stay_on_the_image(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path]
+) -> None:
+    """A neighbour's blocks are all there after the next file was shredded."""
+    disk = new_disk("ext4")
+    neighbour = os.urandom(16)
+    marked_file(disk.mountpoint / "neighbour", neighbour, MIB)
+    secure_delete(marked_file(disk.mountpoint / "file", nonce, MIB))
+    assert disk.hits(neighbour) == MIB // 512
+    assert disk.hits(nonce) == 0
+
+
+@pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+@pytest.mark.parametrize(
+    ("options", "mount", "size", "reason"),
+    [
+        (("-I", "256", "-O", "inline_data"), "", 60, "extents_inline"),
+        ((), "data=journal", MIB, "data_journal"),
+    ],
+)
+def test_journalled_bytes_are_not_called_overwritten(
+    new_disk: Callable[..., Any], nonce: bytes, options: tuple[str, ...], mount: str, size: int, reason: str
+) -> None:
+    """Bytes that pass through the journal stay there; the scan finds them and the verdict says so."""
+    disk = new_disk("ext4", *options, mount=mount)
+    path = disk.mountpoint / "file"
+    with path.open("wb") as file:
+        file.write((nonce * (size // 16 + 1))[:size])
+        file.flush()
+        os.fsync(file.fileno())
+    report = secure_delete(path, passes=1)
+    assert (report.verdict, report.reasons) == ("not_in_place", (reason,))
+    assert disk.hits(nonce) > 0
+
+
+@pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+def test_overlay_is_not_in_place(
+    new_disk: Callable[..., Any], new_mount: Callable[..., Path], nonce: bytes, marked_file: Callable[..., Path]
+) -> None:
+    """A file of an overlay's lower layer is copied up by the open; the lower one stays and the verdict says so."""
+    disk = new_disk("ext4")
+    for name in ("lower", "upper", "work"):
+        (disk.mountpoint / name).mkdir()
+    lower = marked_file(disk.mountpoint / "lower" / "file", nonce, 8192)
+    base = disk.mountpoint
+    merged = new_mount("overlay", f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work")
+    plan = secure_delete(merged / "file", dry_run=True).plan
+    assert plan is not None
+    assert plan.verdict == "not_in_place"
+    assert os.listdir(base / "upper") == []
+    report = secure_delete(merged / "file")
+    assert (report.verdict, report.reasons) == ("not_in_place", ("file_system:overlay",))
+    assert lower.stat().st_size == 8192
+
+
+def test_tmpfs_warns_and_is_not_in_place(new_mount: Callable[..., Path]) -> None:
+    """Memory may have been swapped out, so tmpfs never gets an "overwritten" verdict."""
+    path = new_mount("tmpfs", "size=1m") / "file"
+    path.write_bytes(b"x" * 5000)
+    with pytest.warns(UserWarning, match="file_system:tmpfs"):
+        report = secure_delete(path, verify=True)
+    assert (report.verdict, report.unlinked) == ("not_in_place", True)
+
+
+@pytest.mark.filterwarnings("ignore:.*sparse:UserWarning")
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_a_full_disk_leaves_the_file(new_disk: Callable[..., Any], new_mount: Callable[..., Path], kind: str) -> None:
+    """Filling a sparse file's holes fails with ENOSPC: an error, the file in place, the bytes reached reported."""
+    point = new_mount("tmpfs", "size=1m") if kind == "tmpfs" else new_disk("ext4", mib=16).mountpoint
+    path = point / "sparse"
+    with path.open("wb") as file:
+        file.truncate(64 * MIB)
+    with pytest.raises(FileAccessError) as caught:
+        secure_delete(path, passes=1, pattern="zeros")
+    report = caught.value.report
+    assert caught.value.errno == errno.ENOSPC
+    assert (report.verdict, report.unlinked) == ("not_in_place", False)
+    assert "failed:write:ENOSPC" in report.reasons
+    assert 0 < report.passes[0].bytes_written < 64 * MIB
+    assert path.stat().st_size == 64 * MIB
+
+
+def test_the_last_file_of_a_full_disk_can_be_shredded(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path]
+) -> None:
+    """A disk without a free block still lets its file be overwritten and unlinked."""
+    disk = new_disk("ext4", mib=16)
+    path = marked_file(disk.mountpoint / "file", nonce, MIB)
+    filler = os.open(disk.mountpoint / "filler", os.O_CREAT | os.O_WRONLY)
+    with pytest.raises(OSError, match="No space left"):
+        while True:
+            os.write(filler, bytes(1024))
+    os.close(filler)
+    assert secure_delete(path, passes=1).unlinked
+    assert disk.hits(nonce) == 0
+
+
+@pytest.mark.parametrize("block", ["1024", "4096"])
+def test_free_space_is_filled(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], block: str
+) -> None:
+    """Blocks of a deleted file are overwritten; a control that is not wiped keeps them; the space comes back."""
+    disk, control = new_disk("ext4", "-b", block, mib=48), new_disk("ext4", "-b", block, mib=48)
+    for each in (disk, control):
+        marked_file(each.mountpoint / "file", nonce, 3 * MIB).unlink()
+        os.sync()
+    free = os.statvfs(disk.mountpoint).f_bfree * int(block)
+    report = wipe_free_space(disk.mountpoint)
+    assert report.stopped_by == "full"
+    assert report.file_system == "ext4"
+    # ext4 holds back 2 % of its blocks for its own needs, and a few went into the filler's own extent blocks.
+    assert free - 48 * MIB // 50 - 64 * 1024 <= report.bytes_written <= free
+    assert any("holds back" in note for note in report.notes)
+    assert os.statvfs(disk.mountpoint).f_bfree * int(block) == free
+    assert os.listdir(disk.mountpoint) == ["lost+found"]
+    assert control.hits(nonce) > 3000
+    assert disk.hits(nonce) == 0
+
+
+def test_reserve_is_left_free(new_disk: Callable[..., Any]) -> None:
+    """While the fillers stand, at least the reserve is free for others."""
+    point = new_disk("ext4", mib=48).mountpoint
+    least: list[int] = []
+
+    def look(_done: int, _total: int) -> None:
+        status = os.statvfs(point)
+        least.append(status.f_bfree * status.f_frsize)
+
+    report = wipe_free_space(point, reserve_bytes=8 * MIB, chunk_size=65536, progress=look)
+    assert report.stopped_by == "reserve"
+    assert report.bytes_written > 8 * MIB
+    assert min(least) >= 8 * MIB - 65536

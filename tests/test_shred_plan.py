@@ -1,0 +1,255 @@
+"""Plans, facts and options: pure parts, under properties."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zeroizepy.shred import facts as facts_module
+from zeroizepy.shred import names
+from zeroizepy.shred.facts import FileFacts, Media, Mount, parse_mountinfo, read_facts
+from zeroizepy.shred.options import BUFFER_BYTES, Pattern, ShredOptions, buffer_size, parse_pattern, round_up
+from zeroizepy.shred.plan import make_plan, warning_text
+from zeroizepy.shred.report import Verdict, explain
+
+IN_PLACE = ["ext2", "ext3", "ext4", "xfs", "vfat", "exfat"]
+ELSEWHERE = ["btrfs", "zfs", "overlay", "tmpfs", "nfs", "fuse.sshfs", "f2fs", "bcachefs", "unknown", "ext5"]
+
+FACTS = st.builds(
+    FileFacts,
+    size_bytes=st.integers(0, 1 << 45),
+    allocated_bytes=st.integers(0, 1 << 45),
+    hard_links=st.integers(1, 9),
+    file_system=st.sampled_from(IN_PLACE + ELSEWHERE),
+    data_journal=st.sampled_from([True, False, None]),
+    extents=st.none() | st.frozensets(st.sampled_from(["shared", "inline", "encoded", "delayed", "unknown"])),
+    media=st.builds(Media, st.none() | st.just("sda"), st.sampled_from([True, False, None]), st.booleans()),
+)
+OPTIONS = st.builds(
+    ShredOptions,
+    passes=st.integers(0, 40),
+    pattern=st.just(Pattern("random", None)),
+    rename=st.booleans(),
+    sync=st.booleans(),
+    buffer_bytes=st.just(BUFFER_BYTES),
+    follow_symlinks=st.booleans(),
+    dry_run=st.booleans(),
+    verify=st.booleans(),
+    allow_hard_links=st.booleans(),
+    force=st.booleans(),
+    warn=st.booleans(),
+)
+GOOD = FileFacts(5000, 8192, 1, "ext4", data_journal=False, extents=frozenset(), media=Media("sda", rotational=True))
+
+
+def options(**changes: object) -> ShredOptions:
+    values: dict[str, object] = dict.fromkeys(ShredOptions.__dataclass_fields__, False)
+    values |= {"passes": 3, "pattern": Pattern("random", None), "sync": True, "buffer_bytes": BUFFER_BYTES}
+    return ShredOptions(**(values | changes))  # type: ignore[arg-type]
+
+
+@given(FACTS, OPTIONS)
+def test_old_bytes_that_may_remain_never_get_an_overwritten_verdict(facts: FileFacts, wishes: ShredOptions) -> None:
+    """An "overwritten" verdict needs a pass, a flush, a file system and extents that stay in place; else a reason."""
+    plan = make_plan("path", facts, wishes)
+    stays = (
+        facts.file_system in IN_PLACE
+        and not facts.data_journal
+        and not (facts.extents or frozenset()) & {"shared", "inline", "encoded"}
+        and (facts.file_system in ("vfat", "exfat") or None not in (facts.extents, facts.data_journal))
+    )
+    reached = bool(facts.size_bytes and wishes.passes and (wishes.sync or wishes.verify)) and stays
+    if plan.verdict in ("overwritten", "overwritten_verified"):
+        assert reached
+        assert plan.reasons == ()
+        assert (plan.verdict == "overwritten_verified") == wishes.verify
+    elif facts.size_bytes:
+        assert plan.verdict == "not_in_place"
+        assert plan.reasons
+        assert not reached or "unknown" in (facts.extents or ())
+    else:
+        assert (plan.verdict, plan.reasons) == (None, ("empty",))
+
+
+@given(FACTS, OPTIONS)
+def test_a_plan_is_pure_and_adds_up(facts: FileFacts, wishes: ShredOptions) -> None:
+    """Same input, same plan; totals, buffer and steps agree with the wishes; every code has words."""
+    plan = make_plan("path", facts, wishes)
+    assert plan == make_plan("path", facts, wishes)
+    assert len(plan.passes) == wishes.passes
+    assert plan.total_bytes == facts.size_bytes * (wishes.passes + (wishes.verify and wishes.passes > 0))
+    assert plan.buffer_bytes % 4096 == 0
+    assert 4096 <= plan.buffer_bytes <= max(4096, min(BUFFER_BYTES, facts.size_bytes + 4095))
+    assert not plan.direct or wishes.sync
+    assert plan.steps()[-1] == "unlink"
+    assert len([line for line in plan.steps() if line.startswith("pass")]) == (wishes.passes if facts.size_bytes else 0)
+    assert all(explain(code).split(" (")[0] != code.partition(":")[0] for code in (*plan.reasons, *plan.notes))
+    assert plan.verdict is None or plan.verdict in get_args(Verdict)
+    assert not (plan.truncate and facts.hard_links > 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"file_system": "btrfs"}, "file_system:btrfs"),
+        ({"data_journal": True}, "data_journal"),
+        ({"extents": frozenset({"shared"})}, "extents_shared"),
+        ({"extents": frozenset({"inline"})}, "extents_inline"),
+        ({"extents": frozenset({"encoded"})}, "extents_encoded"),
+        ({"extents": None}, "extents_unknown"),
+    ],
+)
+def test_each_bad_fact_has_its_reason_and_its_warning(changes: dict[str, object], reason: str) -> None:
+    """One bad fact alone turns the verdict, is named, and is warned of."""
+    values = {name: getattr(GOOD, name) for name in FileFacts.__dataclass_fields__}
+    assert make_plan("path", GOOD, options()).verdict == "overwritten"
+    plan = make_plan("path", FileFacts(**(values | changes)), options())
+    assert (plan.verdict, plan.reasons) == ("not_in_place", (reason,))
+    assert reason in (warning_text(plan) or "")
+
+
+def test_what_the_caller_asked_for_is_not_warned_of() -> None:
+    """No pass and no sync turn the verdict without a warning."""
+    plan = make_plan("path", GOOD, options(passes=0, sync=False))
+    assert plan.verdict == "not_in_place"
+    assert warning_text(plan) is None
+
+
+def test_bytes_not_yet_on_the_device_are_not_put_there() -> None:
+    """A file with delayed allocation is overwritten in the page cache: O_DIRECT would write the old bytes out first."""
+    values = {name: getattr(GOOD, name) for name in FileFacts.__dataclass_fields__} | {"size_bytes": 1 << 30}
+    assert make_plan("path", FileFacts(**values), options()).direct
+    assert not make_plan("path", FileFacts(**(values | {"extents": frozenset({"delayed"})})), options()).direct
+
+
+MOUNTINFO = """\
+22 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard,data=journal
+23 22 0:44 / /mnt/a\\040b rw - fuse.sshfs host:/x rw,user_id=0
+24 22 0:45 / /broken
+25 22 0:46 / /short - ext4
+"""
+
+
+def test_parse_mountinfo() -> None:
+    """Optional fields are skipped, both option lists are kept, a broken line is no mount."""
+    first = parse_mountinfo(MOUNTINFO, 22)
+    assert first == Mount("ext4", ("rw", "relatime", "rw", "discard", "data=journal"), "254:0")
+    second = parse_mountinfo(MOUNTINFO, 23)
+    assert second is not None
+    assert second.file_system == "fuse.sshfs"
+    assert [parse_mountinfo(MOUNTINFO, number) for number in (24, 25, 2, 99)] == [None] * 4
+
+
+@given(st.text(), st.integers(0, 99))
+def test_parse_mountinfo_never_raises(text: str, mount_id: int) -> None:
+    """Whatever the kernel prints, the answer is a mount or None."""
+    assert isinstance(parse_mountinfo(f"{mount_id} {text}", mount_id), (Mount, type(None)))
+
+
+@pytest.mark.parametrize(
+    ("flags", "kinds"),
+    [
+        (0x0, set()),
+        (0x1, set()),
+        (0x800 | 0x1000, set()),
+        (0x2000, {"shared"}),
+        (0x200 | 0x100, {"inline"}),
+        (0x8, {"encoded"}),
+        (0x80 | 0x8, {"encoded"}),
+        (0x4 | 0x2, {"delayed"}),
+        (0x2, {"unknown"}),
+    ],
+)
+def test_extent_flags(flags: int, kinds: set[str]) -> None:
+    """Flags of linux/fiemap.h: last, unwritten and merged are harmless, the others have their names."""
+    assert facts_module._extent_kinds(flags) == kinds
+
+
+def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shared extent behind the first batch is found: each call goes on where the last one ended."""
+    starts: list[int] = []
+
+    def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
+        start = struct.unpack_from("=Q", buffer)[0]
+        starts.append(start)
+        struct.pack_into("=L", buffer, 20, 256)
+        for index in range(256):
+            at = 32 + index * 56
+            last = start + index == 511
+            struct.pack_into("=QQQ", buffer, at, start + index, 7, 1)
+            struct.pack_into("=L", buffer, at + 40, 0x2001 if last else 0)
+        return 0
+
+    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
+    assert facts_module._extents(0) == {"shared"}
+    assert starts == [0, 256]
+
+
+def test_an_ioctl_without_answer_is_an_unknown_fact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the kernel refuses to answer, the facts say unknown and not good."""
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(25, "refused")
+
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 9000)
+    monkeypatch.setattr(facts_module.fcntl, "ioctl", refuse)
+    monkeypatch.setattr(facts_module, "mount_of", lambda _fd: Mount("ext4", ("rw",), "0:0"))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        facts = read_facts(fd)
+    finally:
+        os.close(fd)
+    assert (facts.extents, facts.data_journal) == (None, None)
+    assert make_plan("path", facts, options()).reasons == ("extents_unknown",)
+
+
+def test_facts_of_a_real_file(tmp_path: Path) -> None:
+    """Size, links and file system of a file that was just written."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 9000)
+    os.link(path, tmp_path / "other")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        facts = read_facts(fd)
+    finally:
+        os.close(fd)
+    assert (facts.size_bytes, facts.hard_links) == (9000, 2)
+    assert facts.file_system in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+
+
+@given(st.integers(1, 1 << 70))
+def test_buffer_size(chunk_size: int) -> None:
+    """Buffers are whole blocks, hold what was asked, and stay within 64 MiB."""
+    size = buffer_size(chunk_size)
+    assert size % 4096 == 0
+    assert 4096 <= size <= 64 << 20
+    assert size >= min(chunk_size, 64 << 20)
+    assert size - chunk_size < 4096
+
+
+@given(st.integers(0, 1 << 60))
+def test_round_up(size: int) -> None:
+    """The next multiple of 4096, and never 0."""
+    assert round_up(size) % 4096 == 0
+    assert max(1, size) <= round_up(size) < size + 4097
+
+
+@given(st.binary(min_size=1, max_size=512), st.sampled_from([bytes, bytearray, memoryview]))
+def test_bytes_patterns_are_copied_and_not_named(data: bytes, kind: type) -> None:
+    """A pattern keeps its own copy of the bytes; its name tells only their number."""
+    assert parse_pattern(kind(data)) == Pattern(f"bytes:{len(data)}", data)
+
+
+@given(st.integers(1, 255))
+def test_random_names(length: int) -> None:
+    """Random names have the length asked for and only harmless characters."""
+    name = names.random_name(length)
+    assert len(name) == length
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789")

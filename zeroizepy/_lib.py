@@ -1,0 +1,197 @@
+"""The only importer of the compiled core: loads it, sets it up once, and turns its status codes into exceptions."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, NoReturn
+
+from .exceptions import (
+    CellExpiredError,
+    CellWipedError,
+    DecryptionError,
+    LockLimitError,
+    MemoryCorruptionError,
+    ProtectionError,
+    SecureMemoryClosed,
+    SecureMemoryError,
+)
+
+__all__ = [
+    "as_buffer",
+    "ffi",
+    "lib",
+    "new_handle",
+    "raise_closed",
+    "raise_status",
+    "system_error_number",
+    "ttl_nanoseconds",
+    "wipe_bytes",
+]
+
+try:
+    from . import _native
+except ImportError as error:
+    if isinstance(error, ModuleNotFoundError) or "_native" in str(error):
+        raise ImportError(
+            f"zeroizepy's compiled core is missing beside {os.path.dirname(os.path.abspath(__file__))}: "
+            "this is the source folder, not an installation; run 'pip install .' and start Python elsewhere"
+        ) from error
+    raise
+
+ffi: Any = _native.ffi  # type: ignore[attr-defined, unused-ignore]
+lib: Any = _native.lib  # type: ignore[attr-defined, unused-ignore]
+
+LARGE_BYTES = 4096
+"""Cells above this size get their own pages, which take long enough to prepare that the GIL is released."""
+
+MAX_CELL_BYTES = 1 << 40
+_MAX_TTL_NS = (1 << 63) - 1
+_WIPED_IN_CHILD = "Cell is wiped: it belongs to the parent process; create it after the fork or with inherit=True"
+
+
+def _budget_from_environment() -> int:
+    text = os.environ.get("ZEROIZEPY_LOCK_BUDGET", "")
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 63:
+        raise ValueError(f"ZEROIZEPY_LOCK_BUDGET must be a positive number of bytes, not {text!r}")
+    return int(text)
+
+
+def _backend_from_environment() -> bool:
+    text = os.environ.get("ZEROIZEPY_BACKEND", "")
+    if text not in ("", "auto", "mlock", "secretmem"):
+        raise ValueError(f"ZEROIZEPY_BACKEND must be 'auto', 'secretmem' or 'mlock', not {text!r}")
+    return text != "mlock"
+
+
+def raise_status(status: int) -> NoReturn:
+    """Raise the exception for a status code other than ZPY_OK, as a cell's user should see it."""
+    number = int(ffi.errno)
+    if status == lib.ZPY_WIPED:
+        raise CellWipedError("Cell is wiped")
+    if status == lib.ZPY_EXPIRED:
+        raise CellExpiredError("TTL expired")
+    if status == lib.ZPY_FORKED:
+        raise CellWipedError(_WIPED_IN_CHILD)
+    if status == lib.ZPY_LOCK_LIMIT:
+        raise LockLimitError(_lock_limit_text())
+    if status == lib.ZPY_NO_MEMORY:
+        raise MemoryError("no memory for a secret")
+    if status == lib.ZPY_SYSTEM:
+        raise ProtectionError(number, f"protecting memory failed: {os.strerror(number)}")
+    if status == lib.ZPY_RANGE:
+        raise ValueError("offset or length is outside the memory")
+    if status == lib.ZPY_FORGED:
+        raise DecryptionError("Invalid ciphertext or authentication failed")
+    if status == lib.ZPY_CORRUPT:
+        raise MemoryCorruptionError("memory around a secret was overwritten; its slot is retired")
+    if status == lib.ZPY_BAD_TEXT:
+        raise ValueError("Invalid UTF-8")
+    if status == lib.ZPY_UNSUPPORTED:
+        raise SecureMemoryError("not supported by this CPU or platform")
+    raise SecureMemoryError(f"internal error: status {status}")
+
+
+def raise_closed(status: int, what: str) -> NoReturn:
+    """The same for secure memory and keys, whose end of life has an error of its own.
+
+    Args:
+        status: A status code other than ZPY_OK.
+        what: What was closed, to begin the message with.
+    """
+    if status == lib.ZPY_FORKED:
+        raise SecureMemoryClosed(f"{what} belongs to the parent process; create it after the fork")
+    if status == lib.ZPY_EXPIRED:
+        raise SecureMemoryClosed(f"{what} expired")
+    if status == lib.ZPY_WIPED:
+        raise SecureMemoryClosed(f"{what} is closed")
+    raise_status(status)
+
+
+def _lock_limit_text() -> str:
+    stats = ffi.new("struct zpy_stats *")
+    lib.zpy_stats_read(stats)
+    return (
+        f"Failed to lock memory: {stats.locked_bytes} bytes are locked and the budget is {stats.budget_bytes}; "
+        "raise RLIMIT_MEMLOCK (ulimit -l) or ZEROIZEPY_LOCK_BUDGET, or hold fewer secrets"
+    )
+
+
+def system_error_number() -> int:
+    """errno of the last call into the core."""
+    return int(ffi.errno)
+
+
+def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_reads: int = 0) -> int:
+    """Create a cell and return its handle.
+
+    Args:
+        data: `bytes`, a cffi buffer of at least `size` bytes, or `ffi.NULL` for zeros.
+        size: Bytes, 0 and up.
+        options: ZPY_ISOLATED, ZPY_INHERIT, ZPY_RANDOM.
+        ttl_ns: Nanoseconds to live, 0 for no deadline.
+        max_reads: Accesses, 0 for no limit.
+
+    Raises:
+        LockLimitError: The lock budget or the kernel's limit is spent.
+        ProtectionError: The kernel refused to protect the pages.
+        MemoryError: `size` cannot be had.
+    """
+    if size > MAX_CELL_BYTES:
+        raise MemoryError(f"no memory for a secret of {size} bytes")
+    create = lib.zpy_large_create if size > LARGE_BYTES else lib.zpy_cell_create
+    handle: int = create(data, size, options, ttl_ns, max_reads)
+    if handle < 0:
+        raise_status(-handle)
+    return handle
+
+
+def ttl_nanoseconds(ttl_sec: float | None) -> int:
+    """Turn `ttl_sec` into the core's unit; 0 means no deadline.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Negative, NaN, infinite, or over 292 years.
+    """
+    if ttl_sec is None:
+        return 0
+    if isinstance(ttl_sec, bool) or not isinstance(ttl_sec, (int, float)):
+        raise TypeError(f"ttl_sec must be a number of seconds or None, not {type(ttl_sec).__name__}")
+    if not 0 <= ttl_sec * 1e9 <= _MAX_TTL_NS:
+        raise ValueError(f"ttl_sec must be between 0 and {_MAX_TTL_NS // 10**9} seconds, not {ttl_sec!r}")
+    return max(1, int(ttl_sec * 1e9))
+
+
+def as_buffer(data: Any, name: str) -> Any:
+    """A cffi view of any C-contiguous buffer, without a copy.
+
+    Raises:
+        TypeError: Not a buffer, or not contiguous.
+    """
+    try:
+        return ffi.from_buffer("uint8_t[]", data)
+    except (TypeError, BufferError, ValueError):
+        raise TypeError(f"{name} must be a contiguous bytes-like object, not {type(data).__name__}") from None
+
+
+def wipe_bytes(data: bytes) -> None:
+    """Zero a bytes object that this library itself made and nobody else has seen.
+
+    Objects of up to one byte are shared by the whole interpreter and are left alone.
+    """
+    if len(data) > 1:
+        lib.zpy_cell_memzero(data, len(data))
+
+
+def _start() -> None:
+    status = lib.zpy_init(_backend_from_environment(), _budget_from_environment())
+    if status != lib.ZPY_OK:
+        number = int(ffi.errno)
+        raise ImportError(
+            f"zeroizepy's core could not start: {os.strerror(number) if number else errno.errorcode.get(number, '')}"
+        )
+
+
+_start()

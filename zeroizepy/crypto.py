@@ -1,0 +1,358 @@
+"""Keys in locked memory, AES-GCM with them, and cryptographic erasure: destroy the key and the data is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from . import _lib
+from ._lib import ffi, lib
+from .exceptions import DecryptionError
+from .memory import Borrow, Borrowable, Protection, Redacted, SecureMemory, option_bits, protection_of, read_bytes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer, Self
+
+__all__ = [
+    "CipherText",
+    "CryptoKey",
+    "KeyProtection",
+    "cryptographic_erase_key",
+    "decrypt",
+    "decrypt_data",
+    "decrypt_secret",
+    "destroy_key",
+    "encrypt",
+    "encrypt_data",
+]
+
+NONCE_BYTES = 12
+TAG_BYTES = 16
+_KEY_BYTES = (16, 24, 32)
+_LONG_BYTES = 16384
+"""From here on the GIL is released: the work then outlasts the cost of doing so."""
+
+
+class CipherText(NamedTuple):
+    """What `encrypt_data` gives: a 12-byte nonce, and the ciphertext with its 16-byte tag at the end."""
+
+    nonce: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProtection(Protection):
+    """What the system calls granted for a key.
+
+    Attributes:
+        schedule_locked: Whether the expanded key lies in locked memory too. False for 128- and 192-bit keys and on a CPU
+            without AES instructions: then OpenSSL expands the key on the ordinary heap for each message.
+    """
+
+    schedule_locked: bool
+
+
+def _fail_key(status: int) -> NoReturn:
+    _lib.raise_closed(status, "key")
+
+
+class CryptoKey(Redacted):
+    """An AES-GCM key that stays in locked memory and is used by pointer, until it is destroyed.
+
+    Args:
+        key_bytes: 16, 24 or 32 bytes (AES-128, -192, -256): bytes-like, or a cell or secure memory. It is copied; what you
+            pass keeps its own copy.
+
+    Raises:
+        TypeError: Not bytes-like.
+        ValueError: Another length.
+        LockLimitError: Nothing more can be locked.
+
+    With 32 bytes and a CPU that has AES instructions, libsodium does the work and the expanded key lies beside the key in
+    the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
+    """
+
+    __slots__ = ("__weakref__", "_handle", "_native", "_size")
+
+    def __init__(self, key_bytes: Buffer | Borrowable) -> None:
+        if isinstance(key_bytes, Borrowable):
+            with key_bytes.borrow() as view:
+                CryptoKey.__init__(self, view)
+            return
+        source = key_bytes if type(key_bytes) is bytes else _lib.as_buffer(key_bytes, "key_bytes")
+        self._set(source, len(source), 0)
+
+    def _set(self, source: Any, size: int, options: int) -> None:
+        if size not in _KEY_BYTES:
+            raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
+        self._size = size
+        self._native = size == 32 and lib.zpy_has_aes() == 1
+        if not self._native:
+            self._handle: int = _lib.new_handle(source, size, options)
+            return
+        handle = int(lib.zpy_key_create(source, options, 0))
+        if handle < 0:
+            _lib.raise_status(-handle)
+        self._handle = handle
+
+    @classmethod
+    def generate(cls, length: int = 32) -> Self:
+        """A random key, drawn from the kernel's generator straight into its slot.
+
+        Args:
+            length: 16, 24 or 32 bytes.
+        """
+        if isinstance(length, bool) or not isinstance(length, int):
+            raise TypeError(f"length must be an int, not {type(length).__name__}")
+        key = cls.__new__(cls)
+        key._set(ffi.NULL, length, option_bits() | lib.ZPY_RANDOM)
+        return key
+
+    @property
+    def algorithm(self) -> str:
+        """ "AES-128-GCM", "AES-192-GCM" or "AES-256-GCM"."""
+        return f"AES-{8 * self._size}-GCM"
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether the key is gone."""
+        return bool(lib.zpy_cell_state(self._handle) != lib.ZPY_OK)
+
+    @property
+    def protection(self) -> KeyProtection:
+        """What the system calls granted.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed.
+        """
+        status, base = protection_of(self._handle)
+        if base is None:
+            _fail_key(status)
+        fields = {name: getattr(base, name) for name in Protection.__slots__}
+        return KeyProtection(**fields, schedule_locked=self._native and base.locked)
+
+    def get_bytes(self) -> bytes:
+        """The key as `bytes`, which cannot be wiped: from then on, destroying the key object erases nothing for certain.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed.
+        """
+        status, data = read_bytes(self._handle, 0, self._size)
+        if status != lib.ZPY_OK:
+            _fail_key(status)
+        return data
+
+    def borrow(self) -> Borrow:
+        """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
+        return Borrow(self._handle, self._size, _fail_key)
+
+    def destroy(self) -> None:
+        """Zero the key and its schedule now. Harmless when already destroyed; safe from any thread.
+
+        A call that is using the key in another thread raises instead of giving a result.
+        """
+        status = lib.zpy_cell_wipe(self._handle)
+        if status != lib.ZPY_OK:
+            _lib.raise_status(status)
+
+    close = destroy
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __enter__(self) -> Self:
+        if self.destroyed:
+            _fail_key(lib.zpy_cell_state(self._handle))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.destroy()
+
+    def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
+        try:
+            _wipe(self._handle)
+        except AttributeError:
+            return  # __init__ failed before there was anything to wipe.
+
+
+# ---- messages ----
+
+
+def _source(data: Any, name: str) -> Any:
+    if data is None:
+        return b""
+    return data if type(data) is bytes else _lib.as_buffer(data, name)
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, CryptoKey):
+        raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
+
+
+def encrypt_data(
+    plaintext: Buffer | Borrowable, key: CryptoKey, associated_data: Buffer | None = None
+) -> CipherText:
+    """Encrypt with AES-GCM under a fresh random 96-bit nonce.
+
+    Args:
+        plaintext: bytes-like, or a cell, memory or key, which is then not copied (borrowing a cell is an access).
+        key: Not destroyed.
+        associated_data: Authenticated but neither encrypted nor stored; the same must be given to decrypt.
+
+    Returns:
+        The nonce, and the ciphertext of `len(plaintext) + 16` bytes.
+
+    Raises:
+        TypeError: A wrong argument.
+        SecureMemoryClosed: The key is destroyed, or was while this ran.
+
+    Source: NIST SP 800-38D, which allows at most 2^32 messages with random nonces under one key; this version does not
+    count them.
+    """
+    _check_key(key)
+    if type(plaintext) is not bytes and isinstance(plaintext, Borrowable):
+        with plaintext.borrow() as view:
+            return encrypt_data(view, key, associated_data)
+    source = plaintext if type(plaintext) is bytes else _lib.as_buffer(plaintext, "plaintext")
+    extra = _source(associated_data, "associated_data")
+    if not key._native:
+        return _encrypt_openssl(source, key, extra)
+    size = len(source)
+    nonce = bytes(NONCE_BYTES)
+    out = bytes(size + TAG_BYTES)
+    run = lib.zpy_key_encrypt if size < _LONG_BYTES else lib.zpy_aead_encrypt
+    status = run(key._handle, source, size, extra, len(extra), nonce, out)
+    if status != lib.ZPY_OK:
+        _fail_key(status)
+    return CipherText(nonce, out)
+
+
+def _check_ciphertext(ct: object, key: object) -> tuple[Any, Any]:
+    if not isinstance(ct, CipherText):
+        raise TypeError(f"ct must be a CipherText, not {type(ct).__name__}")
+    _check_key(key)
+    nonce, sealed = _source(ct.nonce or b"", "ct.nonce"), _source(ct.ciphertext or b"", "ct.ciphertext")
+    if len(nonce) != NONCE_BYTES:
+        raise ValueError(f"ct.nonce must be {NONCE_BYTES} bytes, not {len(nonce)}")
+    if len(sealed) < TAG_BYTES:
+        raise ValueError(f"ct.ciphertext must be at least {TAG_BYTES} bytes, not {len(sealed)}: it is truncated")
+    return nonce, sealed
+
+
+def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> bytes:
+    """Decrypt and authenticate what `encrypt_data` made.
+
+    Args:
+        ct: A CipherText.
+        key: The key it was made with.
+        associated_data: The same as then.
+
+    Returns:
+        The plaintext as `bytes`, which cannot be wiped; `decrypt_secret` gives secure memory.
+
+    Raises:
+        TypeError: `ct` is not a CipherText, or another wrong argument.
+        ValueError: A nonce that is not 12 bytes, or a ciphertext shorter than its tag.
+        DecryptionError: Wrong key, nonce, tag or associated data. No plaintext is released.
+        SecureMemoryClosed: The key is destroyed.
+    """
+    nonce, sealed = _check_ciphertext(ct, key)
+    extra = _source(associated_data, "associated_data")
+    if not key._native:
+        return _decrypt_openssl(nonce, sealed, key, extra)
+    size = len(sealed)
+    run = lib.zpy_key_decrypt if size < _LONG_BYTES else lib.zpy_aead_decrypt
+
+    def decrypt(_handle: int, out: Any, _size: int) -> int:
+        return int(run(key._handle, sealed, size, extra, len(extra), nonce, out))
+
+    status, plaintext = read_bytes(key._handle, 0, size - TAG_BYTES, decrypt)
+    if status != lib.ZPY_OK:
+        _fail_key(status)
+    return plaintext
+
+
+def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> SecureMemory:
+    """Decrypt straight into secure memory; the plaintext is at no time a Python object.
+
+    Takes and raises what `decrypt_data` does, and `LockLimitError`. With a key whose `protection.schedule_locked` is False,
+    OpenSSL returns the plaintext as `bytes` first; that object is wiped.
+    """
+    nonce, sealed = _check_ciphertext(ct, key)
+    extra = _source(associated_data, "associated_data")
+    if not key._native:
+        plaintext = _decrypt_openssl(nonce, sealed, key, extra)
+        try:
+            return SecureMemory.from_bytes(plaintext)
+        finally:
+            _lib.wipe_bytes(plaintext)
+    memory = SecureMemory(len(sealed) - TAG_BYTES)
+    status = lib.zpy_aead_decrypt_into(key._handle, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
+    if status != lib.ZPY_OK:
+        memory.close()
+        _fail_key(status)
+    return memory
+
+
+# ---- OpenSSL, for what libsodium's AES-256-GCM does not cover ----
+
+
+def _encrypt_openssl(source: Any, key: CryptoKey, extra: Any) -> CipherText:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    nonce = bytes(NONCE_BYTES)
+    lib.zpy_random_bytes(nonce, NONCE_BYTES)
+    with key.borrow() as view:
+        out = AESGCM(view).encrypt(nonce, _plain_buffer(source), _plain_buffer(extra))
+        _check_whole(key)
+    return CipherText(nonce, out)
+
+
+def _decrypt_openssl(nonce: Any, sealed: Any, key: CryptoKey, extra: Any) -> bytes:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    with key.borrow() as view:
+        try:
+            plaintext = AESGCM(view).decrypt(_plain_buffer(nonce), _plain_buffer(sealed), _plain_buffer(extra))
+        except InvalidTag:
+            _check_whole(key)
+            raise DecryptionError("Invalid ciphertext or authentication failed") from None
+        _check_whole(key)
+    return plaintext
+
+
+def _plain_buffer(source: Any) -> Any:
+    return source if type(source) is bytes else memoryview(ffi.buffer(source))
+
+
+def _check_whole(key: CryptoKey) -> None:
+    """A key destroyed by another thread meanwhile was zeros for OpenSSL: what it made must not be given out."""
+    status = lib.zpy_cell_state(key._handle)
+    if status != lib.ZPY_OK:
+        _fail_key(status)
+
+
+def cryptographic_erase_key(key: CryptoKey) -> None:
+    """Destroy a key, and with it whatever only it can decrypt.
+
+    Args:
+        key: Destroyed at once; harmless when it already was.
+
+    Raises:
+        TypeError: Not a CryptoKey.
+
+    Source: NIST SP 800-88 Rev. 2, cryptographic erase.
+    Does not reach: copies of the key that were made before: by `get_bytes`, by the buffer it was created from, in backups.
+    """
+    _check_key(key)
+    key.destroy()
+
+
+encrypt = encrypt_data
+decrypt = decrypt_data
+destroy_key = cryptographic_erase_key

@@ -1,0 +1,118 @@
+"""The error tree: one base class, a second builtin parent where callers expect one.
+
+No message ever holds the content of a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CellError",
+    "CellExpiredError",
+    "CellWipedError",
+    "DecryptionError",
+    "FileAccessError",
+    "LockLimitError",
+    "MemoryCorruptionError",
+    "OSEraseError",
+    "OSEraseNotImplemented",
+    "OSEraseToolMissing",
+    "OSEraseUnsupported",
+    "OSEraseValidationError",
+    "ProtectionError",
+    "SecureMemoryClosed",
+    "SecureMemoryError",
+    "SecureMemoryWarning",
+    "SecureWipeError",
+    "ViewExpiredError",
+    "ZeroizeError",
+]
+
+
+class ZeroizeError(Exception):
+    """Base of every error that zeroizepy raises on its own account."""
+
+
+class SecureMemoryWarning(UserWarning):
+    """Protection is weaker than asked for; the message says what is missing."""
+
+
+class CellError(ZeroizeError, ValueError):
+    """A cell or view can no longer be used."""
+
+
+class CellWipedError(CellError):
+    """The secret is gone: wiped, used up, purged, or left behind in the parent process."""
+
+
+class CellExpiredError(CellWipedError):
+    """The secret is gone because its time to live is over."""
+
+
+class ViewExpiredError(CellError):
+    """The `with` block that gave this view has ended."""
+
+
+class SecureMemoryError(ZeroizeError):
+    """Secure memory could not be provided or used."""
+
+
+class SecureMemoryClosed(SecureMemoryError, CellWipedError):
+    """The memory or key was closed, destroyed, purged, or left behind in the parent process."""
+
+
+class LockLimitError(SecureMemoryError, MemoryError):
+    """No more memory may be locked; raise RLIMIT_MEMLOCK or hold fewer secrets."""
+
+
+class ProtectionError(SecureMemoryError, OSError):
+    """A system call that protects memory failed; `errno` says why."""
+
+
+class MemoryCorruptionError(SecureMemoryError):
+    """Something wrote outside its slot; the slot was retired and will not be used again."""
+
+
+class DecryptionError(ZeroizeError, ValueError):
+    """Wrong key, nonce, tag or associated data, or a damaged ciphertext. No plaintext was released."""
+
+
+class SecureWipeError(ZeroizeError):
+    """A file or free space was not wiped as asked.
+
+    Attributes:
+        report: How far it came (`ShredReport` or `FreeSpaceReport`), or None when nothing was begun.
+    """
+
+    report: Any = None
+
+
+class FileAccessError(SecureWipeError, OSError):
+    """A file was refused, or the system refused an operation on it. The file is still there."""
+
+
+class OSEraseError(ZeroizeError, RuntimeError):
+    """A drive-level erase was not carried out."""
+
+
+class OSEraseUnsupported(OSEraseError):
+    """This platform has no such command."""
+
+
+class OSEraseToolMissing(OSEraseError):
+    """The program that would do it is not installed."""
+
+
+class OSEraseValidationError(OSEraseError, ValueError):
+    """The device or volume is not one that this command takes."""
+
+
+class OSEraseNotImplemented(OSEraseError, NotImplementedError):
+    """The request is valid and execution is not enabled.
+
+    Attributes:
+        request: The `EraseRequest` that would have been carried out.
+    """
+
+    request: Any = None

@@ -1,0 +1,189 @@
+"""Sources of secrets: the environment, files and descriptors, read straight into a cell without a Python object between."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+from . import _lib
+from ._lib import ffi, lib
+
+__all__ = ["MAX_SOURCE_BYTES", "Limits", "load_descriptor", "load_env", "load_file"]
+
+MAX_SOURCE_BYTES = 16 * 1024 * 1024
+"""The most that a file or descriptor is read to unless the caller says otherwise."""
+
+_FIRST_GUESS_BYTES = 4096
+
+
+class Limits(NamedTuple):
+    """How a new cell is protected and when it ends, as the core takes it."""
+
+    options: int = 0
+    ttl_ns: int = 0
+    max_reads: int = 0
+
+
+def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
+    """Copy the value of an environment variable from the C environment into a new cell.
+
+    Args:
+        name: The variable's name.
+        limits: For the new cell.
+        scrub: Also zero the value in the C environment block (which /proc/PID/environ shows) and in the `bytes` objects
+            behind `os.environ`, and remove the variable.
+
+    Returns:
+        The cell's handle.
+
+    Raises:
+        TypeError: `name` is no str.
+        ValueError: `name` is empty or holds "=" or a NUL.
+        KeyError: There is no such variable.
+
+    Does not reach: `str` objects that the program made of the value, copies in a parent process, and an older value of
+    a variable that was set again.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"var_name must be str, not {type(name).__name__}")
+    if not name or "=" in name or "\0" in name:
+        raise ValueError(f"var_name must not be empty nor hold '=' or NUL: {name!r}")
+    raw_name = os.fsencode(name)
+    handle = int(lib.zpy_cell_from_env(raw_name, *limits))
+    if handle == -lib.ZPY_RANGE:
+        raise KeyError(f"Env var not found: {name}")
+    if handle < 0:
+        _lib.raise_status(-handle)
+    if scrub:
+        _scrub_env(raw_name)
+    return handle
+
+
+def _scrub_env(raw_name: bytes) -> None:
+    lib.zpy_cell_scrub_env(raw_name)
+    stores = [getattr(os.environ, "_data", None)]
+    try:
+        import posix
+    except ImportError:
+        pass
+    else:
+        stores.append(posix.environ)
+    for store in stores:
+        value = store.pop(raw_name, None) if isinstance(store, dict) else None
+        if isinstance(value, bytes):
+            _lib.wipe_bytes(value)
+
+
+def load_file(path: str | os.PathLike[str], limits: Limits, *, max_bytes: int = MAX_SOURCE_BYTES) -> int:
+    """Read a file into a new cell.
+
+    Args:
+        path: A regular file, or a FIFO that somebody writes to.
+        limits: For the new cell.
+        max_bytes: Refuse a longer file.
+
+    Returns:
+        The cell's handle.
+
+    Raises:
+        OSError: It cannot be opened or read; `filename` is the path.
+        ValueError: Longer than `max_bytes`.
+
+    Does not reach: the file itself and the kernel's page cache of it.
+    """
+    name = os.fspath(path)
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
+    try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        return load_descriptor(fd, None, limits, max_bytes=max_bytes)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = name
+        raise
+    except ValueError as error:
+        raise type(error)(f"{name}: {error}") from None
+    finally:
+        os.close(fd)
+
+
+def load_descriptor(fd: int, size: int | None, limits: Limits, *, max_bytes: int = MAX_SOURCE_BYTES) -> int:
+    """Read a descriptor into a new cell; the descriptor stays open.
+
+    Args:
+        fd: Readable descriptor.
+        size: Read exactly this many bytes; None reads to the end.
+        limits: For the new cell.
+        max_bytes: Refuse more than this when `size` is None.
+
+    Returns:
+        The cell's handle.
+
+    Raises:
+        TypeError: Not ints.
+        ValueError: A negative number, fewer than `size` bytes, or more than `max_bytes`.
+        OSError: Reading failed.
+    """
+    for name, value in (("fd", fd), ("size", size), ("max_bytes", max_bytes)):
+        if value is None and name == "size":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, not {value}")
+    most = max_bytes if size is None else size
+    capacity = min(_expected_bytes(fd), most + 1) if size is None else size
+    scratch = _lib.new_handle(ffi.NULL, capacity)
+    total = 0
+    try:
+        while total < capacity:
+            got = _read_once(scratch, total, fd)
+            if got == 0:
+                break
+            total += got
+            if total == capacity and size is None and total <= most:
+                capacity = min(capacity * 2, most + 1)
+                scratch = _grown(scratch, total, capacity)
+        if size is not None and total < size:
+            raise ValueError(f"descriptor {fd} ended after {total} of {size} bytes")
+        if total > most:
+            raise ValueError(f"the source holds more than max_bytes={max_bytes} bytes")
+        return _moved(scratch, total, total, limits)
+    finally:
+        lib.zpy_cell_wipe(scratch)
+
+
+def _expected_bytes(fd: int) -> int:
+    """One more than a regular file holds, so that one read sees its end."""
+    facts = os.fstat(fd)
+    return facts.st_size + 1 if stat.S_ISREG(facts.st_mode) and facts.st_size else _FIRST_GUESS_BYTES
+
+
+def _read_once(handle: int, offset: int, fd: int) -> int:
+    while True:
+        got = int(lib.zpy_source_read(handle, offset, fd))
+        if got >= 0:
+            return got
+        number = _lib.system_error_number()
+        if -1 - got != lib.ZPY_SYSTEM:
+            _lib.raise_status(-1 - got)
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+
+
+def _moved(source: int, used: int, size: int, limits: Limits) -> int:
+    """Create a cell of `size` bytes that begins with the first `used` bytes of another."""
+    target = _lib.new_handle(ffi.NULL, size, *limits)
+    status = lib.zpy_cell_copy(target, source, used)
+    if status != lib.ZPY_OK:
+        lib.zpy_cell_wipe(target)
+        _lib.raise_status(status)
+    return target
+
+
+def _grown(scratch: int, used: int, capacity: int) -> int:
+    grown = _moved(scratch, used, capacity, Limits())
+    lib.zpy_cell_wipe(scratch)
+    return grown
