@@ -9,6 +9,7 @@ import resource
 import socket
 import stat
 import warnings
+from contextlib import closing
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zeroizepy.exceptions import FileAccessError, SecureWipeError, ZeroizeError
+from zeroizepy import _lib
+from zeroizepy.exceptions import FileAccessError, LockLimitError, SecureMemoryError, SecureWipeError, ZeroizeError
 from zeroizepy.file import ShredReport, explain, secure_delete
 from zeroizepy.memory import stats
-from zeroizepy.shred import names, run, target
+from zeroizepy.shred import names, passes, run, target
+from zeroizepy.shred.options import Pattern
+from zeroizepy.shred.passes import SpanResult, SpanWriter, set_direct
 
 # On storage that does not overwrite in place each call warns, which is not what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
@@ -30,6 +34,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: device no
 
 
 def make(path: Path, size: int = 5000) -> Path:
+    """A file of recognizable content."""
     path.write_bytes((b"secret content. " * (size // 16 + 1))[:size])
     return path
 
@@ -45,6 +50,7 @@ def overwritten_content(tmp_path: Path, size: int, **arguments: Any) -> tuple[by
 
 
 def open_descriptors() -> int:
+    """How many this process has."""
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -63,7 +69,7 @@ def test_a_file_is_gone_and_the_report_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("verify", [False, True])
-def test_bytes_pattern_covers_every_byte_in_phase(tmp_path: Path, size: int, verify: bool) -> None:
+def test_bytes_pattern_covers_every_byte_in_phase(tmp_path: Path, size: int, *, verify: bool) -> None:
     """A bytes pattern stands in the whole file, counted from offset 0, at sizes around blocks and buffers."""
     content, report = overwritten_content(tmp_path, size, passes=1, pattern=b"abc", verify=verify)
     assert content == (b"abc" * (size // 3 + 1))[:size]
@@ -102,7 +108,7 @@ def test_random_passes_differ_between_runs_and_offsets(tmp_path: Path) -> None:
     sync=st.booleans(),
 )
 def test_any_pattern_size_and_chunk(
-    tmp_path_factory: pytest.TempPathFactory, pattern: bytes, size: int, chunk: int, sync: bool
+    tmp_path_factory: pytest.TempPathFactory, *, pattern: bytes, size: int, chunk: int, sync: bool
 ) -> None:
     """Whatever the pattern, file size and chunk size, the content is the pattern repeated."""
     directory = tmp_path_factory.mktemp("any")
@@ -182,8 +188,9 @@ def test_sparse_file_warns(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.truncate(1 << 20)
-    with pytest.warns(UserWarning, match="sparse"):
+    with pytest.warns(UserWarning, match="sparse") as caught:
         report = secure_delete(path, passes=1)
+    assert caught[0].filename == __file__
     assert not path.exists()
     assert "sparse" in report.notes
     assert report.passes[0].bytes_written == 1 << 20
@@ -205,6 +212,7 @@ def test_a_warning_turned_into_an_error_comes_before_any_write(tmp_path: Path) -
 
 
 def refused(path: Path, code: str, **arguments: Any) -> FileAccessError:
+    """The error of a refusal, after a look at all that every refusal has."""
     with pytest.raises(FileAccessError) as caught:
         secure_delete(path, **arguments)
     error = caught.value
@@ -328,8 +336,10 @@ def test_symlink_itself_goes(tmp_path: Path) -> None:
     path, link = make(tmp_path / "file"), tmp_path / "link"
     link.symlink_to(path)
     before = path.read_bytes()
+    assert "would unlink" in str(secure_delete(link, dry_run=True))
     report = secure_delete(link)
     assert (report.verdict, report.reasons, report.unlinked) == (None, ("symlink",), True)
+    assert "nothing to overwrite: unlinked" in str(report)
     assert (path.read_bytes(), link.is_symlink()) == (before, False)
 
 
@@ -369,7 +379,8 @@ def test_swap_between_look_and_open(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         calls.append(1)
 
     monkeypatch.setattr(target, "check_status", swap_once)
-    refused(path, "replaced")
+    numbers = {"link": errno.ELOOP, "file": errno.ESTALE, "nothing": errno.ENOENT}
+    assert refused(path, "replaced").errno == numbers[swap]
     assert canary.read_bytes() == (tmp_path / "moved").read_bytes()
     assert b"secret content." in canary.read_bytes()
 
@@ -404,6 +415,29 @@ def test_swap_right_before_the_rename_is_undone(tmp_path: Path, monkeypatch: pyt
         secure_delete(path, passes=1)
     assert path.read_bytes() == b"newcomer"
     assert sorted(os.listdir(tmp_path)) == ["file", "moved"]
+
+
+def test_a_newcomer_that_cannot_go_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the caught newcomer's name is taken again, nothing is replaced and the error tells where it is."""
+    path = make(tmp_path / "file")
+    link = os.link
+
+    def swap(_directory: int, length: int) -> str:
+        path.rename(tmp_path / "moved")
+        path.write_bytes(b"newcomer")
+        (tmp_path / ("z" * length)).touch()
+        return "z" * length
+
+    def take_name_again(*arguments: Any, **more: Any) -> None:
+        path.write_bytes(b"third")
+        link(*arguments, **more)
+
+    monkeypatch.setattr(names, "_make_placeholder", swap)
+    monkeypatch.setattr(os, "link", take_name_again)
+    with pytest.raises(FileAccessError, match="now called 'zzzz'"):
+        secure_delete(path, passes=1)
+    assert path.read_bytes() == b"third"
+    assert (tmp_path / "zzzz").read_bytes() == b"newcomer"
 
 
 def test_a_random_name_never_replaces_a_bystander(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +483,162 @@ def test_a_directory_that_takes_no_new_name(tmp_path: Path, monkeypatch: pytest.
     assert "name_not_hidden:ENOSPC" in report.notes
 
 
+def fail_with(number: int) -> Any:
+    """A stand-in for a system call that always fails with this errno."""
+
+    def fail(*_arguments: object, **_more: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_refused_rename_leaves_no_placeholder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the rename itself is refused the placeholder goes, and the file is unlinked under its own name."""
+    monkeypatch.setattr(os, "rename", fail_with(errno.EPERM))
+    report = secure_delete(make(tmp_path / "file"))
+    assert (report.renamed, report.unlinked) == (False, True)
+    assert "name_not_hidden:EPERM" in report.notes
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_free_name_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random names that are all taken end the search, not the run."""
+    (tmp_path / "taken").touch()
+    monkeypatch.setattr(names, "random_name", lambda _length: "taken")
+    report = secure_delete(make(tmp_path / "file"))
+    assert "name_not_hidden:EEXIST" in report.notes
+    assert os.listdir(tmp_path) == ["taken"]
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_file_that_vanished_is_not_reported_as_unlinked(tmp_path: Path, *, rename: bool) -> None:
+    """Somebody else's unlink during the passes is an error: the name was not ours to remove any more."""
+    path = make(tmp_path / "file")
+    with pytest.raises(FileAccessError) as caught:
+        secure_delete(path, passes=1, rename=rename, progress=lambda *_at: path.unlink())
+    assert caught.value.errno == errno.ESTALE
+    assert caught.value.report.unlinked is False
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF])
+def test_a_directory_that_cannot_be_flushed_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Where a directory has no flush the report says that the name may come back after a crash."""
+    monkeypatch.setattr(os, "fsync", fail_with(number))
+    report = secure_delete(make(tmp_path / "file"))
+    assert report.unlinked
+    assert report.notes.count("directory_not_synced") == 1
+
+
+@needs_root
+def test_a_directory_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write and search permission on the directory are enough; that it cannot be flushed is noted."""
+    make(tmp_path / "file")
+    os.chown(tmp_path / "file", 65534, 65534)
+    os.chown(tmp_path, 65534, 65534)
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o300)
+    os.seteuid(65534)
+    try:
+        report = secure_delete("file")
+    finally:
+        os.seteuid(0)
+        tmp_path.chmod(0o700)
+    assert report.unlinked
+    assert "directory_not_synced" in report.notes
+
+
 # ---- failures ----
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_symlink_that_cannot_be_unlinked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dry_run: bool) -> None:
+    """A refused unlink of a link is a FileAccessError; a dry run does not even try."""
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    monkeypatch.setattr(os, "unlink", fail_with(errno.EPERM))
+    if dry_run:
+        assert secure_delete(link, dry_run=True).unlinked is False
+    else:
+        assert refused(link, "permission").errno == errno.EPERM
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize(("call", "step"), [("fstat", "cannot be examined"), ("stat", "cannot look at it")])
+def test_a_file_that_cannot_be_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, step: str) -> None:
+    """Questions that get no answer end in a refusal, not in a guess."""
+    path = make(tmp_path / "file")
+    if call == "fstat":
+        monkeypatch.setattr(run, "read_facts", fail_with(errno.EIO))
+    else:
+        monkeypatch.setattr(os, "stat", fail_with(errno.EIO))
+    error = refused(path, "permission")
+    monkeypatch.undo()
+    assert (error.errno, step in str(error)) == (errno.EIO, True)
+    assert path.stat().st_size == 5000
+
+
+def test_verify_without_direct_reads_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where O_DIRECT is refused the cache is dropped, the comparison runs, and the report has a note."""
+    monkeypatch.setattr(run, "set_direct", lambda _fd, *, wanted: wanted and False)
+    dropped: list[object] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: dropped.append(arguments[1:]))
+    report = secure_delete(make(tmp_path / "file", 2 << 20), passes=1, verify=True)
+    assert (report.verified, report.direct) == (True, False)
+    assert "verify_cached" in report.notes
+    assert dropped == [(0, 0, os.POSIX_FADV_DONTNEED)]
+
+
+def test_a_failing_read_back_is_not_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO while reading back: an error, the file in place, nothing verified."""
+    result = SpanResult(4096, errno.EIO, direct=True, different=False)
+    monkeypatch.setattr(SpanWriter, "compare", lambda *_arguments, **_more: result)
+    path = make(tmp_path / "file")
+    with pytest.raises(FileAccessError, match="read failed") as caught:
+        secure_delete(path, passes=1, verify=True)
+    assert (caught.value.report.verified, caught.value.report.verdict) == (False, "not_in_place")
+    assert path.exists()
+
+
+def test_no_memory_for_buffers_or_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without buffers or a locked key nothing is written, and the buffers do not leak."""
+    path = make(tmp_path / "file")
+    before = path.read_bytes()
+    monkeypatch.setattr(_lib, "new_handle", lambda *_arguments: (_ for _ in ()).throw(LockLimitError("injected")))
+    with pytest.raises(LockLimitError, match="injected"):
+        secure_delete(path)
+    with pytest.raises(MemoryError, match="smaller chunk_size"):
+        SpanWriter(4095, Pattern("zeros", b"\0"))
+    assert path.read_bytes() == before
+
+
+def test_a_wrong_span_is_an_error_of_ours(tmp_path: Path) -> None:
+    """The core refuses a span that does not begin at a block, and that is not taken for a disk error."""
+    path = make(tmp_path / "file")
+    with path.open("r+b") as file, closing(SpanWriter(4096, Pattern("zeros", b"\0"))) as writer:
+        with pytest.raises(SecureMemoryError, match="internal error"):
+            writer.write(file.fileno(), 1, 2, 1, direct=False)
+        writer.close()
+
+
+def test_set_direct_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal of O_DIRECT leaves the state and is told; on a system without it the answer is no."""
+    calls: list[int] = []
+
+    def refuse(_fd: int, command: int, flags: int = 0) -> int:
+        calls.append(flags)
+        if command == passes.fcntl.F_SETFL:
+            raise OSError(errno.EINVAL, "injected")
+        return os.O_RDWR
+
+    monkeypatch.setattr(passes.fcntl, "fcntl", refuse)
+    assert set_direct(0, wanted=True) is False
+    assert calls == [0, os.O_RDWR | os.O_DIRECT]
+    monkeypatch.setattr(passes, "_O_DIRECT", 0)
+    assert set_direct(0, wanted=True) is False
+    monkeypatch.undo()
+    assert secure_delete(make(tmp_path / "file", 2 << 20), passes=1).unlinked
 
 
 def test_a_failing_write_leaves_the_file_and_says_how_far_it_came(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import errno
 import json
 import os
 import resource
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,10 +16,14 @@ from zeroizepy.memory import stats
 from zeroizepy.shred import freespace
 from zeroizepy.shred.passes import SpanResult, SpanWriter, set_direct
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MIB = 1 << 20
 
 
 def open_descriptors() -> int:
+    """How many this process has."""
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -153,6 +156,47 @@ def test_progress_ends_at_the_goal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     wipe_free_space(tmp_path, max_bytes=200_000, progress=lambda *at: seen.append(at))
     assert [done for done, _ in seen] == [65_536, 131_072, 196_608, 200_000]
     assert {total for _, total in seen} == {200_000}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_flush_that_finds_the_disk_full_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Some file systems find out at the flush; full is where this was going."""
+
+    def fail(_fd: int) -> None:
+        raise OSError(number, "injected")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert wipe_free_space(tmp_path, max_bytes=4096).error is None
+
+
+def test_a_failing_flush_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO at the flush: nothing is claimed as done without an error."""
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(FileAccessError) as caught:
+        wipe_free_space(tmp_path, max_bytes=4096)
+    assert caught.value.errno == errno.EIO
+    assert caught.value.report.error is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")
+def test_no_permission_is_a_file_access_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may not make files there gets the path and errno."""
+    monkeypatch.chdir(tmp_path)
+    for mode in (0o700, 0o755):
+        tmp_path.chmod(mode)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(FileAccessError) as caught:
+                wipe_free_space(".", max_bytes=4096)
+        finally:
+            os.seteuid(0)
+        assert (caught.value.errno, caught.value.filename) == (errno.EACCES, ".")
 
 
 def test_bad_directories(tmp_path: Path) -> None:

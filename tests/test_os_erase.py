@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,17 +20,28 @@ from zeroizepy.exceptions import (
     ZeroizeError,
 )
 
-CASES: list[tuple[Any, str, str, str, tuple[str, ...]]] = [
-    (
+
+class Case(NamedTuple):
+    """One function with the platform and program it needs, a good target, and the arguments that would erase."""
+
+    function: Any
+    platform: str
+    tool: str
+    good: str
+    arguments: tuple[str, ...]
+
+
+CASES = [
+    Case(
         os_erase.linux_hdparm_secure_erase,
         "linux",
         "hdparm",
         "/dev/sda",
         ("--user-master", "u", "--security-erase", "PASSWORD", "/dev/sda"),
     ),
-    (os_erase.linux_nvme_secure_erase, "linux", "nvme", "/dev/nvme0n1", ("format", "--ses=1", "/dev/nvme0n1")),
-    (os_erase.macos_diskutil_secure_erase, "darwin", "diskutil", "disk2", ("secureErase", "0", "disk2")),
-    (
+    Case(os_erase.linux_nvme_secure_erase, "linux", "nvme", "/dev/nvme0n1", ("format", "--ses=1", "/dev/nvme0n1")),
+    Case(os_erase.macos_diskutil_secure_erase, "darwin", "diskutil", "disk2", ("secureErase", "0", "disk2")),
+    Case(
         os_erase.windows_bitlocker_destroy_volume_keys,
         "win32",
         "manage-bde",
@@ -38,8 +49,7 @@ CASES: list[tuple[Any, str, str, str, tuple[str, ...]]] = [
         ("-protectors", "-delete", "D:"),
     ),
 ]
-IDS = [case[0].__name__ for case in CASES]
-each_function = pytest.mark.parametrize(("function", "platform", "tool", "good", "arguments"), CASES, ids=IDS)
+each_case = pytest.mark.parametrize("case", CASES, ids=[case.function.__name__ for case in CASES])
 
 
 @pytest.fixture(autouse=True)
@@ -49,18 +59,16 @@ def _no_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: f"/sbin/{program}")
 
 
-@each_function
-def test_a_valid_request_is_not_carried_out(
-    monkeypatch: pytest.MonkeyPatch, function: Any, platform: str, tool: str, good: str, arguments: tuple[str, ...]
-) -> None:
+@each_case
+def test_a_valid_request_is_not_carried_out(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """All checks pass, and the error holds the request with the command it would run."""
-    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", case.platform)
     with pytest.raises(OSEraseNotImplemented, match="nothing was erased") as caught:
-        function(good)
+        case.function(case.good)
     request = caught.value.request
     assert isinstance(request, os_erase.EraseRequest)
-    assert (request.tool, request.target) == (f"/sbin/{tool}", good)
-    assert request.argv == (f"/sbin/{tool}", *arguments)
+    assert (request.tool, request.target) == (f"/sbin/{case.tool}", case.good)
+    assert request.argv == (f"/sbin/{case.tool}", *case.arguments)
     assert request.method
     assert request.caution
     assert isinstance(caught.value, NotImplementedError)
@@ -69,49 +77,37 @@ def test_a_valid_request_is_not_carried_out(
         request.target = "/dev/sdb"
 
 
-@each_function
-def test_wrong_platform_comes_before_tool_and_path(
-    monkeypatch: pytest.MonkeyPatch, function: Any, platform: str, tool: str, good: str, arguments: tuple[str, ...]
-) -> None:
+@each_case
+def test_wrong_platform_comes_before_tool_and_path(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """On another platform nothing else is looked at, whatever the path."""
-    monkeypatch.setattr(sys, "platform", "linux" if platform != "linux" else "darwin")
+    monkeypatch.setattr(sys, "platform", "linux" if case.platform != "linux" else "darwin")
     monkeypatch.setattr(shutil, "which", lambda _program: pytest.fail("looked for a program"))
-    for path in (good, "nonsense"):
+    for path in (case.good, "nonsense"):
         with pytest.raises(OSEraseUnsupported, match="runs on") as caught:
-            function(path)
+            case.function(path)
         assert isinstance(caught.value, RuntimeError)
         assert isinstance(caught.value, ZeroizeError)
 
 
-@each_function
-def test_missing_tool_comes_before_path(
-    monkeypatch: pytest.MonkeyPatch, function: Any, platform: str, tool: str, good: str, arguments: tuple[str, ...]
-) -> None:
+@each_case
+def test_missing_tool_comes_before_path(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """Without the program the error names it, also for a bad path."""
-    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", case.platform)
     monkeypatch.setattr(shutil, "which", lambda _program: None)
-    for path in (good, "nonsense"):
-        with pytest.raises(OSEraseToolMissing, match=tool) as caught:
-            function(path)
+    for path in (case.good, "nonsense"):
+        with pytest.raises(OSEraseToolMissing, match=case.tool) as caught:
+            case.function(path)
         assert isinstance(caught.value, RuntimeError)
 
 
-@each_function
+@each_case
 @pytest.mark.parametrize("value", [None, 3, b"/dev/sda", ["/dev/sda"]])
-def test_wrong_type_comes_first(
-    monkeypatch: pytest.MonkeyPatch,
-    function: Any,
-    platform: str,
-    tool: str,
-    good: str,
-    arguments: tuple[str, ...],
-    value: object,
-) -> None:
+def test_wrong_type_comes_first(monkeypatch: pytest.MonkeyPatch, case: Case, value: object) -> None:
     """What is no str is a TypeError on every platform."""
-    for current in (platform, "other"):
+    for current in (case.platform, "other"):
         monkeypatch.setattr(sys, "platform", current)
         with pytest.raises(TypeError, match=f"must be str, not {type(value).__name__}"):
-            function(value)
+            case.function(value)
 
 
 BAD = {
@@ -145,14 +141,14 @@ BAD = {
 
 @pytest.mark.parametrize(
     ("case", "path"),
-    [(case, path) for case in CASES for path in BAD[case[0].__name__]],
+    [(case, path) for case in CASES for path in BAD[case.function.__name__]],
     ids=lambda value: repr(value)[:40],
 )
-def test_bad_shapes(monkeypatch: pytest.MonkeyPatch, case: tuple[Any, str, str, str, Any], path: str) -> None:
+def test_bad_shapes(monkeypatch: pytest.MonkeyPatch, case: Case, path: str) -> None:
     """Partitions, links, controllers and nonsense are refused, quoting what was given."""
-    monkeypatch.setattr(sys, "platform", case[1])
+    monkeypatch.setattr(sys, "platform", case.platform)
     with pytest.raises(OSEraseValidationError) as caught:
-        case[0](path)
+        case.function(path)
     assert repr(path) in str(caught.value)
     assert isinstance(caught.value, ValueError)
 

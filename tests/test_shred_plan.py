@@ -49,6 +49,7 @@ GOOD = FileFacts(5000, 8192, 1, "ext4", data_journal=False, extents=frozenset(),
 
 
 def options(**changes: object) -> ShredOptions:
+    """Three synced random passes, with changes."""
     values: dict[str, object] = dict.fromkeys(ShredOptions.__dataclass_fields__, False)
     values |= {"passes": 3, "pattern": Pattern("random", None), "sync": True, "buffer_bytes": BUFFER_BYTES}
     return ShredOptions(**(values | changes))  # type: ignore[arg-type]
@@ -171,7 +172,21 @@ def test_extent_flags(flags: int, kinds: set[str]) -> None:
     assert facts_module._extent_kinds(flags) == kinds
 
 
-def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("flags", "answer"), [(0x80000, False), (0x4000, True), (0x84000, True)])
+def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int, answer: object) -> None:
+    """FS_JOURNAL_DATA_FL of linux/fs.h, as chattr +j sets it; only ext file systems are asked."""
+
+    def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
+        struct.pack_into("=i", buffer, 0, flags)
+        return 0
+
+    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
+    assert facts_module._data_journal(0, Mount("ext4", ("rw",), "0:0")) is answer
+    assert facts_module._data_journal(0, Mount("xfs", ("rw",), "0:0")) is False
+    assert facts_module._data_journal(0, Mount("ext3", ("rw", "data=journal"), "0:0")) is True
+
+
+def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shared extent behind the first batch is found: each call goes on where the last one ended."""
     starts: list[int] = []
 
@@ -189,6 +204,20 @@ def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
     assert facts_module._extents(0) == {"shared"}
     assert starts == [0, 256]
+
+
+def test_extents_that_do_not_get_on_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that answers with the same empty extent for ever gets no loop out of us."""
+    calls: list[int] = []
+
+    def ioctl(_fd: int, request: int, buffer: bytearray) -> int:
+        calls.append(request)
+        assert len(calls) < 9
+        struct.pack_into("=L", buffer, 20, 1)
+        return 0
+
+    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
+    assert facts_module._extents(0) is None
 
 
 def test_an_ioctl_without_answer_is_an_unknown_fact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

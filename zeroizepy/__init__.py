@@ -6,55 +6,161 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from .cell import CypherCell, CypherView
+    from .cell import (
+        CypherCell as CypherCell,
+    )
+    from .cell import (
+        CypherView as CypherView,
+    )
     from .crypto import (
-        CipherText,
-        CryptoKey,
-        cryptographic_erase_key,
-        decrypt,
-        decrypt_data,
-        decrypt_secret,
-        destroy_key,
-        encrypt,
-        encrypt_data,
+        CipherText as CipherText,
+    )
+    from .crypto import (
+        CryptoKey as CryptoKey,
+    )
+    from .crypto import (
+        cryptographic_erase_key as cryptographic_erase_key,
+    )
+    from .crypto import (
+        decrypt as decrypt,
+    )
+    from .crypto import (
+        decrypt_data as decrypt_data,
+    )
+    from .crypto import (
+        decrypt_secret as decrypt_secret,
+    )
+    from .crypto import (
+        destroy_key as destroy_key,
+    )
+    from .crypto import (
+        encrypt as encrypt,
+    )
+    from .crypto import (
+        encrypt_data as encrypt_data,
     )
     from .exceptions import (
-        CellError,
-        CellExpiredError,
-        CellWipedError,
-        DecryptionError,
-        FileAccessError,
-        LockLimitError,
-        MemoryCorruptionError,
-        OSEraseError,
-        OSEraseNotImplemented,
-        OSEraseToolMissing,
-        OSEraseUnsupported,
-        OSEraseValidationError,
-        ProtectionError,
-        SecureMemoryClosed,
-        SecureMemoryError,
-        SecureMemoryWarning,
-        SecureWipeError,
-        ViewExpiredError,
-        ZeroizeError,
+        CellError as CellError,
     )
-    from .file import FreeSpaceReport, ShredReport, secure_delete, wipe_free_space
-    from .memory import MemoryStats, Protection, SecureMemory, purge, secret_bytes, secure_alloc, stats
+    from .exceptions import (
+        CellExpiredError as CellExpiredError,
+    )
+    from .exceptions import (
+        CellWipedError as CellWipedError,
+    )
+    from .exceptions import (
+        DecryptionError as DecryptionError,
+    )
+    from .exceptions import (
+        FileAccessError as FileAccessError,
+    )
+    from .exceptions import (
+        LockLimitError as LockLimitError,
+    )
+    from .exceptions import (
+        MemoryCorruptionError as MemoryCorruptionError,
+    )
+    from .exceptions import (
+        OSEraseError as OSEraseError,
+    )
+    from .exceptions import (
+        OSEraseNotImplemented as OSEraseNotImplemented,
+    )
+    from .exceptions import (
+        OSEraseToolMissing as OSEraseToolMissing,
+    )
+    from .exceptions import (
+        OSEraseUnsupported as OSEraseUnsupported,
+    )
+    from .exceptions import (
+        OSEraseValidationError as OSEraseValidationError,
+    )
+    from .exceptions import (
+        ProtectionError as ProtectionError,
+    )
+    from .exceptions import (
+        SecureMemoryClosed as SecureMemoryClosed,
+    )
+    from .exceptions import (
+        SecureMemoryError as SecureMemoryError,
+    )
+    from .exceptions import (
+        SecureMemoryWarning as SecureMemoryWarning,
+    )
+    from .exceptions import (
+        SecureWipeError as SecureWipeError,
+    )
+    from .exceptions import (
+        ViewExpiredError as ViewExpiredError,
+    )
+    from .exceptions import (
+        ZeroizeError as ZeroizeError,
+    )
+    from .file import (
+        FreeSpaceReport as FreeSpaceReport,
+    )
+    from .file import (
+        ShredReport as ShredReport,
+    )
+    from .file import (
+        secure_delete as secure_delete,
+    )
+    from .file import (
+        wipe_free_space as wipe_free_space,
+    )
+    from .memory import (
+        MemoryStats as MemoryStats,
+    )
+    from .memory import (
+        Protection as Protection,
+    )
+    from .memory import (
+        SecureMemory as SecureMemory,
+    )
+    from .memory import (
+        purge as purge,
+    )
+    from .memory import (
+        secret_bytes as secret_bytes,
+    )
+    from .memory import (
+        secure_alloc as secure_alloc,
+    )
+    from .memory import (
+        stats as stats,
+    )
     from .os_erase import (
-        EraseRequest,
-        linux_hdparm_secure_erase,
-        linux_nvme_secure_erase,
-        macos_diskutil_secure_erase,
-        windows_bitlocker_destroy_volume_keys,
+        EraseRequest as EraseRequest,
     )
-    from .session import SecureSession, secure_session
-    from .utils import secure_clear, secure_compare
+    from .os_erase import (
+        linux_hdparm_secure_erase as linux_hdparm_secure_erase,
+    )
+    from .os_erase import (
+        linux_nvme_secure_erase as linux_nvme_secure_erase,
+    )
+    from .os_erase import (
+        macos_diskutil_secure_erase as macos_diskutil_secure_erase,
+    )
+    from .os_erase import (
+        windows_bitlocker_destroy_volume_keys as windows_bitlocker_destroy_volume_keys,
+    )
+    from .session import (
+        SecureSession as SecureSession,
+    )
+    from .session import (
+        secure_session as secure_session,
+    )
+    from .utils import (
+        secure_clear as secure_clear,
+    )
+    from .utils import (
+        secure_compare as secure_compare,
+    )
 
     __version__: str
 
-# Where each public name lives: the module is imported when a name of it is first used, so that a program pays for what it
-# touches. A test compares this table with the imports above.
+# Where each public name lives: its module is imported when a name of it is first used, so that a program pays for what
+# it touches. A test compares this table with the imports above.
 _HOMES = {
     "cell": (
         "CypherCell",

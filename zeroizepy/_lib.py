@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import warnings
 from typing import Any, NoReturn
 
 from .exceptions import (
@@ -15,6 +15,7 @@ from .exceptions import (
     ProtectionError,
     SecureMemoryClosed,
     SecureMemoryError,
+    SecureMemoryWarning,
 )
 
 __all__ = [
@@ -47,7 +48,20 @@ LARGE_BYTES = 4096
 
 MAX_CELL_BYTES = 1 << 40
 _MAX_TTL_NS = (1 << 63) - 1
-_WIPED_IN_CHILD = "Cell is wiped: it belongs to the parent process; create it after the fork or with inherit=True"
+_ERRORS: dict[int, tuple[type[Exception], str]] = {
+    lib.ZPY_WIPED: (CellWipedError, "Cell is wiped"),
+    lib.ZPY_EXPIRED: (CellExpiredError, "TTL expired"),
+    lib.ZPY_FORKED: (
+        CellWipedError,
+        "Cell is wiped: it belongs to the parent process; create it after the fork or with inherit=True",
+    ),
+    lib.ZPY_NO_MEMORY: (MemoryError, "no memory for a secret"),
+    lib.ZPY_RANGE: (ValueError, "offset or length is outside the memory"),
+    lib.ZPY_FORGED: (DecryptionError, "Invalid ciphertext or authentication failed"),
+    lib.ZPY_CORRUPT: (MemoryCorruptionError, "memory around a secret was overwritten; its slot is retired"),
+    lib.ZPY_UNSUPPORTED: (SecureMemoryError, "not supported by this CPU or platform"),
+    lib.ZPY_BAD_TEXT: (ValueError, "Invalid UTF-8"),
+}
 
 
 def _budget_from_environment() -> int:
@@ -68,30 +82,13 @@ def _backend_from_environment() -> bool:
 
 def raise_status(status: int) -> NoReturn:
     """Raise the exception for a status code other than ZPY_OK, as a cell's user should see it."""
-    number = int(ffi.errno)
-    if status == lib.ZPY_WIPED:
-        raise CellWipedError("Cell is wiped")
-    if status == lib.ZPY_EXPIRED:
-        raise CellExpiredError("TTL expired")
-    if status == lib.ZPY_FORKED:
-        raise CellWipedError(_WIPED_IN_CHILD)
+    if status == lib.ZPY_SYSTEM:
+        number = int(ffi.errno)
+        raise ProtectionError(number, f"protecting memory failed: {os.strerror(number)}")
     if status == lib.ZPY_LOCK_LIMIT:
         raise LockLimitError(_lock_limit_text())
-    if status == lib.ZPY_NO_MEMORY:
-        raise MemoryError("no memory for a secret")
-    if status == lib.ZPY_SYSTEM:
-        raise ProtectionError(number, f"protecting memory failed: {os.strerror(number)}")
-    if status == lib.ZPY_RANGE:
-        raise ValueError("offset or length is outside the memory")
-    if status == lib.ZPY_FORGED:
-        raise DecryptionError("Invalid ciphertext or authentication failed")
-    if status == lib.ZPY_CORRUPT:
-        raise MemoryCorruptionError("memory around a secret was overwritten; its slot is retired")
-    if status == lib.ZPY_BAD_TEXT:
-        raise ValueError("Invalid UTF-8")
-    if status == lib.ZPY_UNSUPPORTED:
-        raise SecureMemoryError("not supported by this CPU or platform")
-    raise SecureMemoryError(f"internal error: status {status}")
+    kind, text = _ERRORS.get(status, (SecureMemoryError, f"internal error: status {status}"))
+    raise kind(text)
 
 
 def raise_closed(status: int, what: str) -> NoReturn:
@@ -188,9 +185,10 @@ def wipe_bytes(data: bytes) -> None:
 def _start() -> None:
     status = lib.zpy_init(_backend_from_environment(), _budget_from_environment())
     if status != lib.ZPY_OK:
-        number = int(ffi.errno)
-        raise ImportError(
-            f"zeroizepy's core could not start: {os.strerror(number) if number else errno.errorcode.get(number, '')}"
+        raise ImportError(f"zeroizepy's core could not start: status {status}, {os.strerror(int(ffi.errno))}")
+    if lib.zpy_backing_kind() == lib.ZPY_BACKING_NONE:
+        warnings.warn(
+            "this platform cannot lock memory: secrets may be swapped to disk", SecureMemoryWarning, stacklevel=2
         )
 
 

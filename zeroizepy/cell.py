@@ -2,198 +2,26 @@
 
 from __future__ import annotations
 
-import codecs
-import os
 from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
 from . import _lib, loaders
 from ._lib import ffi, lib
-from .exceptions import ViewExpiredError
-from .loaders import Limits
-from .memory import Borrow, Borrowable, Protection, Redacted, check_size, export_view, option_bits, protection_of, read_bytes
+from .loaders import CellLimits, Limits, limits_from
+from .slots import Borrow, Borrowable, Protection, Redacted, check_size, protection_of, read_bytes
+from .view import CypherView, decode, mask_text, pinned, text_points, verify_secret
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer, Self, Unpack
 
-__all__ = ["CypherCell", "CypherView"]
+__all__ = ["CellLimits", "CypherCell", "CypherView"]
 
-_MAX_READS = (1 << 32) - 2
-
-
-def _limits(
-    volatile: bool,
-    ttl_sec: float | None,
-    max_reads: int | None,
-    tier: str,
-    policy: str | None,
-    inherit: bool,
-) -> Limits:
-    if max_reads is not None:
-        if isinstance(max_reads, bool) or not isinstance(max_reads, int):
-            raise TypeError(f"max_reads must be an int or None, not {type(max_reads).__name__}")
-        if not 1 <= max_reads <= _MAX_READS:
-            raise ValueError(f"max_reads must be between 1 and {_MAX_READS}, not {max_reads}")
-        if volatile and max_reads != 1:
-            raise ValueError(f"volatile=True means max_reads=1, not {max_reads}")
-    return Limits(
-        option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec), 1 if volatile else (max_reads or 0)
-    )
-
-
-# ---- reading a cell, shared by cells and views ----
-
-
-def _address(handle: int, address: Any) -> Any:
-    """Pass an address on, or raise for the null that the core gave instead."""
-    if address != ffi.NULL:
-        return address
-    number = _lib.system_error_number()
-    status = lib.zpy_cell_state(handle)
-    if status == lib.ZPY_OK:
-        status = lib.ZPY_SYSTEM if number else lib.ZPY_WIPED
-    _lib.raise_status(status)
-
-
-def _count_points(handle: int) -> int:
-    points = int(lib.zpy_cell_decode(handle, 0))
-    if points < 0:
-        _lib.raise_status(-points)
-    return points
-
-
-def _text_of_points(handle: int, points: int) -> str:
-    """Build a non-ASCII str in one piece: CPython's own decoder would leave parts of it behind as it widens the text."""
-    scratch = _lib.new_handle(ffi.NULL, 4 * points)
-    try:
-        status = int(lib.zpy_cell_decode(handle, scratch))
-        if status < 0:
-            _lib.raise_status(-status)
-        address = _address(scratch, lib.zpy_cell_pin(scratch))
-        try:
-            text: str = ffi.unpack(ffi.cast("char32_t *", address), points)
-        finally:
-            lib.zpy_cell_unpin(scratch)
-        return text
-    finally:
-        lib.zpy_cell_wipe(scratch)
-
-
-def _decode(handle: int, size: int, encoding: str) -> str:
-    """Decode a cell that cannot go away by itself meanwhile; makes exactly one str for UTF-8, ASCII and Latin-1."""
-    if codecs.lookup(encoding).name == "utf-8":
-        points = _count_points(handle)
-        if points != size:
-            return _text_of_points(handle, points)
-        encoding = "ascii"
-    address = _address(handle, lib.zpy_cell_pin(handle))
-    try:
-        text = str(ffi.buffer(address, size), encoding)
-    finally:
-        status = lib.zpy_cell_unpin(handle)
-    if status != lib.ZPY_OK:
-        _lib.raise_status(status)
-    return text
-
-
-def _mask(handle: int, size: int, suffix_len: int, mask: str) -> str:
-    check_size(suffix_len, "suffix_len")
-    if not isinstance(mask, str):
-        raise TypeError(f"mask must be str, not {type(mask).__name__}")
-    if len(mask) != 1:
-        raise ValueError(f"mask must be one character, not {len(mask)}")
-    points = _count_points(handle)
-    if suffix_len >= points or suffix_len == 0:
-        return mask * points
-    view = export_view(_address(handle, lib.zpy_cell_pin(handle)), size, handle)
-    start, left = size, suffix_len
-    while left:
-        start -= 1
-        left -= view[start] & 0xC0 != 0x80  # Every byte but the continuation bytes begins a character.
-    suffix = str(view[start:], "utf-8")
-    view.release()
-    if lib.zpy_cell_state(handle) != lib.ZPY_OK:
-        _lib.raise_status(lib.zpy_cell_state(handle))
-    return mask * (points - suffix_len) + suffix
-
-
-def _verify(handle: int, other: Any) -> bool:
-    if type(other) is bytes:
-        return bool(lib.zpy_cell_verify(handle, other, len(other)))
-    if isinstance(other, str):
-        encoded = other.encode()
-        try:
-            return bool(lib.zpy_cell_verify(handle, encoded, len(encoded)))
-        finally:
-            _lib.wipe_bytes(encoded)
-    if isinstance(other, (CypherCell, CypherView)):
-        return bool(lib.zpy_cell_compare(handle, other._handle) == 1)
-    if isinstance(other, Borrowable):
-        with other.borrow() as view:
-            return _verify(handle, view)
-    source = _lib.as_buffer(other, "other")
-    return bool(lib.zpy_cell_verify(handle, source, len(source)))
-
-
-class CypherView(Redacted):
-    """What `with cell as view:` gives: the secret, readable until the block ends.
-
-    Reading it any number of times within the block counts as the block's one access.
-    """
-
-    __slots__ = ("_handle", "_open", "_size", "_thread")
-
-    def __init__(self, handle: int, size: int) -> None:
-        self._handle = handle
-        self._size = size
-        self._open = True
-        self._thread = get_ident()
-
-    def _check(self) -> int:
-        if not self._open:
-            raise ViewExpiredError("View expired")
-        return self._handle
-
-    def reveal(self, encoding: str = "utf-8") -> str:
-        """The secret as `str`, which cannot be wiped.
-
-        Raises:
-            ViewExpiredError: "View expired": the block has ended.
-            CellWipedError, CellExpiredError: The cell ended within the block.
-            ValueError: "Invalid UTF-8".
-        """
-        return _decode(self._check(), self._size, encoding)
-
-    def reveal_bytes(self) -> bytes:
-        """The secret as `bytes`, which cannot be wiped. Raises as `reveal`."""
-        status, data = read_bytes(self._check(), 0, self._size)
-        if status != lib.ZPY_OK:
-            _lib.raise_status(status)
-        return data
-
-    def reveal_masked(self, suffix_len: int = 4, mask: str = "*") -> str:
-        """The last characters only; see `CypherCell.reveal_masked`."""
-        return _mask(self._check(), self._size, suffix_len, mask)
-
-    def verify(self, other: Buffer | str | Borrowable) -> bool:
-        """Whether the secret equals `other`, in constant time; see `CypherCell.verify`."""
-        return _verify(self._check(), other)
-
-    def borrow(self) -> Borrow:
-        """Lend the bytes as a read-only memoryview, without a copy and without counting an access."""
-        return Borrow(self._check(), self._size, _lib.raise_status, counted=False)
-
-    def __bytes__(self) -> bytes:
-        return self.reveal_bytes()
-
-    def __str__(self) -> str:
-        return self.reveal()
-
-    def __len__(self) -> int:
-        self._check()
-        return self._size
+# Looked up once: on the shortest paths the look-up costs as much as the work.
+_create = lib.zpy_cell_create
+_verify = lib.zpy_cell_verify
 
 
 class CypherCell(Redacted):
@@ -206,8 +34,8 @@ class CypherCell(Redacted):
         ttl_sec: Seconds to live, counted through suspend. In this version the cell is wiped when it is next touched
             after the deadline, not at the deadline itself.
         max_reads: Wipe after so many accesses: `reveal`, `reveal_bytes`, `borrow`, `copy_into` or a `with` block.
-        tier: "packed" (a slot in shared locked pages; above 4096 bytes own pages) or "isolated" (always own pages, which
-            are inaccessible while nobody borrows).
+        tier: "packed" (a slot in shared locked pages; above 4096 bytes own pages) or "isolated" (always own pages,
+            which are inaccessible while nobody borrows).
         policy: None or "strict"; both raise `LockLimitError` in this version when nothing more can be locked.
         inherit: A forked child keeps its own copy. Without it every use in a child raises `CellWipedError`.
         wipe_source: Zero `data` after it was copied; it must be mutable.
@@ -236,25 +64,33 @@ class CypherCell(Redacted):
         inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
-        if type(data) is bytes and len(data) <= _lib.LARGE_BYTES and tier == "packed" and not (
-            volatile or inherit or wipe_source or ttl_sec is not None or max_reads is not None or policy is not None
+        if (
+            type(data) is bytes
+            and len(data) <= _lib.LARGE_BYTES
+            and tier == "packed"
+            and not (
+                volatile or inherit or wipe_source or ttl_sec is not None or max_reads is not None or policy is not None
+            )
         ):
             # The common case: one call into the core and nothing else.
-            handle = lib.zpy_cell_create(data, len(data), 0, 0, 0)
+            handle = _create(data, len(data), 0, 0, 0)
             if handle < 0:
                 _lib.raise_status(-handle)
             self._handle: int = handle
             self._size = len(data)
             return
-        limits = _limits(volatile, ttl_sec, max_reads, tier, policy, inherit)
-        self._fill(data, limits, wipe_source)
+        given: CellLimits = {"max_reads": max_reads, "tier": tier, "policy": policy, "inherit": inherit}
+        self._fill(data, limits_from(volatile, ttl_sec, given), wipe_source=wipe_source)
 
-    def _fill(self, data: Any, limits: Limits, wipe_source: bool) -> None:
+    def _fill(self, data: Any, limits: Limits, *, wipe_source: bool) -> None:
         if isinstance(data, Borrowable):
+            end = getattr(data, "close", None)
+            if wipe_source and end is None:
+                raise TypeError(f"wipe_source cannot wipe {type(data).__name__}")
             with data.borrow() as view:
-                self._fill(view, limits, False)
-            if wipe_source:
-                _wipe_borrowable(data)
+                self._fill(view, limits, wipe_source=False)
+            if wipe_source and end is not None:
+                end()
             return
         encoded = data.encode() if isinstance(data, str) else None
         if encoded is None and not isinstance(data, (bytes, bytearray, memoryview)):
@@ -290,17 +126,14 @@ class CypherCell(Redacted):
         ttl_sec: float | None = None,
         *,
         scrub: bool = False,
-        max_reads: int | None = None,
-        tier: str = "packed",
-        policy: str | None = None,
-        inherit: bool = False,
+        **limits: Unpack[CellLimits],
     ) -> Self:
         """Copy an environment variable from the C environment into a cell, without a Python object on the way.
 
         Args:
             var_name: Its name.
             scrub: Also zero the value in the environment block and in the bytes behind `os.environ`, and remove it.
-            volatile, ttl_sec, max_reads, tier, policy, inherit: As for the class.
+            volatile, ttl_sec, **limits: As for the class.
 
         Raises:
             KeyError: "Env var not found: ...".
@@ -308,8 +141,7 @@ class CypherCell(Redacted):
 
         Does not reach: without `scrub`, the environment itself: `os.environ` and /proc/PID/environ keep the value.
         """
-        limits = _limits(volatile, ttl_sec, max_reads, tier, policy, inherit)
-        return cls._adopt(loaders.load_env(var_name, limits, scrub=scrub))
+        return cls._adopt(loaders.load_env(var_name, limits_from(volatile, ttl_sec, limits), scrub=scrub))
 
     @classmethod
     def from_file(
@@ -319,17 +151,14 @@ class CypherCell(Redacted):
         ttl_sec: float | None = None,
         *,
         max_bytes: int = loaders.MAX_SOURCE_BYTES,
-        max_reads: int | None = None,
-        tier: str = "packed",
-        policy: str | None = None,
-        inherit: bool = False,
+        **limits: Unpack[CellLimits],
     ) -> Self:
         """Read a file into a cell, all its bytes, without a Python object on the way.
 
         Args:
             path: The file.
             max_bytes: Refuse a longer one; 16 MiB unless given.
-            volatile, ttl_sec, max_reads, tier, policy, inherit: As for the class.
+            volatile, ttl_sec, **limits: As for the class.
 
         Raises:
             OSError: It cannot be opened or read; the path is named.
@@ -337,8 +166,7 @@ class CypherCell(Redacted):
 
         Does not reach: the file, and the kernel's page cache of it.
         """
-        limits = _limits(volatile, ttl_sec, max_reads, tier, policy, inherit)
-        return cls._adopt(loaders.load_file(path, limits, max_bytes=max_bytes))
+        return cls._adopt(loaders.load_file(path, limits_from(volatile, ttl_sec, limits), max_bytes=max_bytes))
 
     @classmethod
     def from_fd(
@@ -349,10 +177,7 @@ class CypherCell(Redacted):
         ttl_sec: float | None = None,
         *,
         max_bytes: int = loaders.MAX_SOURCE_BYTES,
-        max_reads: int | None = None,
-        tier: str = "packed",
-        policy: str | None = None,
-        inherit: bool = False,
+        **limits: Unpack[CellLimits],
     ) -> Self:
         """Read a descriptor (pipe, socket, file) into a cell, without a Python object on the way.
 
@@ -360,14 +185,15 @@ class CypherCell(Redacted):
             fd: Stays open.
             size: Read exactly so many bytes; None reads to the end.
             max_bytes: Refuse more when `size` is None; 16 MiB unless given.
-            volatile, ttl_sec, max_reads, tier, policy, inherit: As for the class.
+            volatile, ttl_sec, **limits: As for the class.
 
         Raises:
             OSError: Reading failed.
             ValueError: Fewer than `size` bytes, more than `max_bytes`, or a wrong argument.
         """
-        limits = _limits(volatile, ttl_sec, max_reads, tier, policy, inherit)
-        return cls._adopt(loaders.load_descriptor(fd, size, limits, max_bytes=max_bytes))
+        return cls._adopt(
+            loaders.load_descriptor(fd, size, limits_from(volatile, ttl_sec, limits), max_bytes=max_bytes)
+        )
 
     @classmethod
     def generate(
@@ -375,18 +201,14 @@ class CypherCell(Redacted):
         size: int,
         volatile: bool = False,
         ttl_sec: float | None = None,
-        *,
-        max_reads: int | None = None,
-        tier: str = "packed",
-        policy: str | None = None,
-        inherit: bool = False,
+        **limits: Unpack[CellLimits],
     ) -> Self:
-        """A cell of `size` random bytes, drawn from the kernel's generator straight into its slot."""
-        limits = _limits(volatile, ttl_sec, max_reads, tier, policy, inherit)
-        check_size(size)
-        return cls._adopt(
-            _lib.new_handle(ffi.NULL, size, limits.options | lib.ZPY_RANDOM, limits.ttl_ns, limits.max_reads)
-        )
+        """A cell of `size` random bytes, drawn from the kernel's generator straight into its slot.
+
+        Takes and raises what the class does; `size` is 0 and up.
+        """
+        options, ttl_ns, max_reads = limits_from(volatile, ttl_sec, limits)
+        return cls._adopt(_lib.new_handle(ffi.NULL, check_size(size), options | lib.ZPY_RANDOM, ttl_ns, max_reads))
 
     # ---- use ----
 
@@ -402,14 +224,16 @@ class CypherCell(Redacted):
             ValueError: "Invalid UTF-8" (the access is not counted), or another codec's UnicodeDecodeError.
         """
         handle = self._handle
-        if codecs.lookup(encoding).name == "utf-8":
-            _count_points(handle)  # Refuse before the access is counted: the last one must not be lost.
-        _address(handle, lib.zpy_cell_open(handle))
+        points = text_points(handle, encoding)  # Refused before the access is counted: the last one must not be lost.
+        address = pinned(handle, lib.zpy_cell_open(handle))
         try:
-            return _decode(handle, self._size, encoding)
+            text = decode(handle, address, self._size, encoding, points)
         finally:
-            lib.zpy_cell_unpin(handle)
+            status = lib.zpy_cell_unpin(handle)
             lib.zpy_cell_close(handle)
+        if status != lib.ZPY_OK:
+            _lib.raise_status(status)  # Wiped meanwhile: the text may be zeros.
+        return text
 
     def reveal_bytes(self) -> bytes:
         """The secret as one new `bytes` object, which cannot be wiped. An access.
@@ -433,7 +257,7 @@ class CypherCell(Redacted):
             CellWipedError, CellExpiredError: As `reveal`.
             ValueError: "Invalid UTF-8", or a wrong argument.
         """
-        return _mask(self._handle, self._size, suffix_len, mask)
+        return mask_text(self._handle, self._size, suffix_len, mask)
 
     def borrow(self) -> Borrow:
         """Lend the bytes as a read-only memoryview, without a copy: `with cell.borrow() as view: ...`. An access.
@@ -442,6 +266,9 @@ class CypherCell(Redacted):
             CellWipedError, CellExpiredError: On entering the block.
         """
         return Borrow(self._handle, self._size, _lib.raise_status)
+
+    def _peek(self) -> Borrow:
+        return Borrow(self._handle, self._size, _lib.raise_status, counted=False)
 
     def copy_into(self, buffer: Buffer) -> int:
         """Copy the secret to the start of a writable buffer. An access.
@@ -477,8 +304,8 @@ class CypherCell(Redacted):
             False also when the cell is wiped or expired, and for another length.
         """
         if type(other) is bytes:
-            return lib.zpy_cell_verify(self._handle, other, len(other))  # type: ignore[no-any-return]
-        return _verify(self._handle, other)
+            return _verify(self._handle, other, len(other))  # type: ignore[no-any-return]
+        return verify_secret(self._handle, other)
 
     def compare(self, other_cell: CypherCell) -> bool:
         """Whether two cells hold the same secret, in constant time. Not an access.
@@ -579,11 +406,3 @@ class CypherCell(Redacted):
             _wipe(self._handle)
         except AttributeError:
             return  # __init__ failed before there was anything to wipe.
-
-
-def _wipe_borrowable(data: Any) -> None:
-    """End the life of a secret that was moved into a cell."""
-    end = getattr(data, "close", None) or getattr(data, "destroy", None)
-    if end is None:
-        raise TypeError(f"wipe_source cannot wipe {type(data).__name__}")
-    end()

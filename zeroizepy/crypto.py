@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from . import _lib
 from ._lib import ffi, lib
 from .exceptions import DecryptionError
-from .memory import Borrow, Borrowable, Protection, Redacted, SecureMemory, option_bits, protection_of, read_bytes
+from .memory import SecureMemory
+from .slots import Borrow, Borrowable, Protection, Redacted, protection_of, read_bytes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,8 +48,8 @@ class KeyProtection(Protection):
     """What the system calls granted for a key.
 
     Attributes:
-        schedule_locked: Whether the expanded key lies in locked memory too. False for 128- and 192-bit keys and on a CPU
-            without AES instructions: then OpenSSL expands the key on the ordinary heap for each message.
+        schedule_locked: Whether the expanded key lies in locked memory too. False for 128- and 192-bit keys and on
+            a CPU without AES instructions: then OpenSSL expands the key on the ordinary heap for each message.
     """
 
     schedule_locked: bool
@@ -62,16 +63,16 @@ class CryptoKey(Redacted):
     """An AES-GCM key that stays in locked memory and is used by pointer, until it is destroyed.
 
     Args:
-        key_bytes: 16, 24 or 32 bytes (AES-128, -192, -256): bytes-like, or a cell or secure memory. It is copied; what you
-            pass keeps its own copy.
+        key_bytes: 16, 24 or 32 bytes (AES-128, -192, -256): bytes-like, or a cell or secure memory. It is copied;
+            what you pass keeps its own copy.
 
     Raises:
         TypeError: Not bytes-like.
         ValueError: Another length.
         LockLimitError: Nothing more can be locked.
 
-    With 32 bytes and a CPU that has AES instructions, libsodium does the work and the expanded key lies beside the key in
-    the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
+    With 32 bytes and a CPU that has AES instructions, libsodium does the work and the expanded key lies beside the
+    key in the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
     """
 
     __slots__ = ("__weakref__", "_handle", "_native", "_size")
@@ -107,12 +108,12 @@ class CryptoKey(Redacted):
         if isinstance(length, bool) or not isinstance(length, int):
             raise TypeError(f"length must be an int, not {type(length).__name__}")
         key = cls.__new__(cls)
-        key._set(ffi.NULL, length, option_bits() | lib.ZPY_RANDOM)
+        key._set(ffi.NULL, length, lib.ZPY_RANDOM)
         return key
 
     @property
     def algorithm(self) -> str:
-        """ "AES-128-GCM", "AES-192-GCM" or "AES-256-GCM"."""
+        """One of "AES-128-GCM", "AES-192-GCM" and "AES-256-GCM"."""
         return f"AES-{8 * self._size}-GCM"
 
     @property
@@ -134,7 +135,7 @@ class CryptoKey(Redacted):
         return KeyProtection(**fields, schedule_locked=self._native and base.locked)
 
     def get_bytes(self) -> bytes:
-        """The key as `bytes`, which cannot be wiped: from then on, destroying the key object erases nothing for certain.
+        """The key as `bytes`, which cannot be wiped: from then on, destroying the key proves nothing.
 
         Raises:
             SecureMemoryClosed: The key is destroyed.
@@ -193,9 +194,7 @@ def _check_key(key: object) -> None:
         raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
 
 
-def encrypt_data(
-    plaintext: Buffer | Borrowable, key: CryptoKey, associated_data: Buffer | None = None
-) -> CipherText:
+def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data: Buffer | None = None) -> CipherText:
     """Encrypt with AES-GCM under a fresh random 96-bit nonce.
 
     Args:
@@ -279,8 +278,8 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
 def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> SecureMemory:
     """Decrypt straight into secure memory; the plaintext is at no time a Python object.
 
-    Takes and raises what `decrypt_data` does, and `LockLimitError`. With a key whose `protection.schedule_locked` is False,
-    OpenSSL returns the plaintext as `bytes` first; that object is wiped.
+    Takes and raises what `decrypt_data` does, and `LockLimitError`. With a key whose `protection.schedule_locked` is
+    False, OpenSSL returns the plaintext as `bytes` first; that object is wiped.
     """
     nonce, sealed = _check_ciphertext(ct, key)
     extra = _source(associated_data, "associated_data")
@@ -347,7 +346,8 @@ def cryptographic_erase_key(key: CryptoKey) -> None:
         TypeError: Not a CryptoKey.
 
     Source: NIST SP 800-88 Rev. 2, cryptographic erase.
-    Does not reach: copies of the key that were made before: by `get_bytes`, by the buffer it was created from, in backups.
+    Does not reach: copies of the key that were made before: by `get_bytes`, in the buffer it was created from, in
+    backups.
     """
     _check_key(key)
     key.destroy()

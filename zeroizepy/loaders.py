@@ -1,21 +1,23 @@
-"""Sources of secrets: the environment, files and descriptors, read straight into a cell without a Python object between."""
+"""Sources of secrets: environment, files, descriptors, read straight into a cell with no Python object between."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from . import _lib
 from ._lib import ffi, lib
+from .slots import option_bits
 
-__all__ = ["MAX_SOURCE_BYTES", "Limits", "load_descriptor", "load_env", "load_file"]
+__all__ = ["MAX_SOURCE_BYTES", "CellLimits", "Limits", "limits_from", "load_descriptor", "load_env", "load_file"]
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 """The most that a file or descriptor is read to unless the caller says otherwise."""
 
 _FIRST_GUESS_BYTES = 4096
+_MAX_READS = (1 << 32) - 2
 
 
 class Limits(NamedTuple):
@@ -24,6 +26,36 @@ class Limits(NamedTuple):
     options: int = 0
     ttl_ns: int = 0
     max_reads: int = 0
+
+
+class CellLimits(TypedDict, total=False):
+    """The keyword arguments that every way to make a cell takes; `CypherCell` tells what they mean."""
+
+    max_reads: int | None
+    tier: str
+    policy: str | None
+    inherit: bool
+
+
+def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Limits:
+    """Check the arguments that say how a cell is protected and when it ends.
+
+    Raises:
+        TypeError, ValueError: A wrong argument, named with what was given.
+    """
+    unknown = limits.keys() - CellLimits.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+    max_reads = limits.get("max_reads")
+    if max_reads is not None:
+        if isinstance(max_reads, bool) or not isinstance(max_reads, int):
+            raise TypeError(f"max_reads must be an int or None, not {type(max_reads).__name__}")
+        if not 1 <= max_reads <= _MAX_READS:
+            raise ValueError(f"max_reads must be between 1 and {_MAX_READS}, not {max_reads}")
+        if volatile and max_reads != 1:
+            raise ValueError(f"volatile=True means max_reads=1, not {max_reads}")
+    bits = option_bits(limits.get("tier", "packed"), limits.get("policy"), limits.get("inherit", False))
+    return Limits(bits, _lib.ttl_nanoseconds(ttl_sec), 1 if volatile else (max_reads or 0))
 
 
 def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _lib
 from ._lib import lib
-from .memory import Borrowable
+from .slots import Borrowable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 BLOCK = 512
 
@@ -23,6 +26,7 @@ class Disk:
     mounted: bool = False
 
     def unmount(self) -> None:
+        """Unmount; again is harmless."""
         if self.mounted:
             subprocess.run(["umount", self.mountpoint], check=True)
             self.mounted = False

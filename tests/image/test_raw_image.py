@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from zeroizepy.exceptions import FileAccessError
 from zeroizepy.file import secure_delete, wipe_free_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 MIB = 1 << 20
 SIZES = [1000, 4096, 4097, MIB + 1, 5 * MIB + 100]
@@ -19,14 +22,13 @@ SIZES = [1000, 4096, 4097, MIB + 1, 5 * MIB + 100]
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("block", ["1024", "4096"])
-@pytest.mark.parametrize("pattern", ["random", "zeros"])
 def test_no_old_byte_is_left_on_ext4(
-    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], size: int, block: str, pattern: str
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], size: int, block: str
 ) -> None:
     """One verified pass leaves no marked block anywhere in the image, and the verdict says so."""
     disk = new_disk("ext4", "-b", block)
     path = marked_file(disk.mountpoint / "file", nonce, size)
-    report = secure_delete(path, passes=1, pattern=pattern, verify=True)
+    report = secure_delete(path, passes=1, verify=True)
     assert (report.verdict, report.reasons) == ("overwritten_verified", ())
     assert any(note.startswith("stacked_device:loop") for note in report.notes)
     assert disk.hits(nonce) == 0
@@ -74,21 +76,16 @@ def test_bystanders_stay_on_the_image(
 
 
 @pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
-@pytest.mark.parametrize(
-    ("options", "mount", "size", "reason"),
-    [
-        (("-I", "256", "-O", "inline_data"), "", 60, "extents_inline"),
-        ((), "data=journal", MIB, "data_journal"),
-    ],
-)
-def test_journalled_bytes_are_not_called_overwritten(
-    new_disk: Callable[..., Any], nonce: bytes, options: tuple[str, ...], mount: str, size: int, reason: str
-) -> None:
+@pytest.mark.parametrize("case", ["inline", "mount option"])
+def test_journalled_bytes_are_not_called_overwritten(new_disk: Callable[..., Any], nonce: bytes, case: str) -> None:
     """Bytes that pass through the journal stay there; the scan finds them and the verdict says so."""
-    disk = new_disk("ext4", *options, mount=mount)
+    options = ("-I", "256", "-O", "inline_data") if case == "inline" else ()
+    disk = new_disk("ext4", *options, mount="data=journal" if case == "mount option" else "")
+    content = nonce * (4 if case == "inline" else 65_536)
+    reason = "extents_inline" if case == "inline" else "data_journal"
     path = disk.mountpoint / "file"
     with path.open("wb") as file:
-        file.write((nonce * (size // 16 + 1))[:size])
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     report = secure_delete(path, passes=1)
@@ -150,10 +147,11 @@ def test_the_last_file_of_a_full_disk_can_be_shredded(
     disk = new_disk("ext4", mib=16)
     path = marked_file(disk.mountpoint / "file", nonce, MIB)
     filler = os.open(disk.mountpoint / "filler", os.O_CREAT | os.O_WRONLY)
-    with pytest.raises(OSError, match="No space left"):
-        while True:
-            os.write(filler, bytes(1024))
+    with suppress(OSError):
+        while os.write(filler, bytes(1024)):
+            pass
     os.close(filler)
+    assert os.statvfs(disk.mountpoint).f_bavail == 0
     assert secure_delete(path, passes=1).unlinked
     assert disk.hits(nonce) == 0
 

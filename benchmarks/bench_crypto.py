@@ -1,0 +1,97 @@
+"""What does a message cost when its key stays in locked memory?
+
+Baselines: upstream zeroizepy, `cryptography`'s AESGCM with a nonce from os.urandom, PyNaCl's SecretBox. Unit: time for one
+message, and bytes of plaintext a second.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from harness import Aim, Ratio, Repeats, facts, group, options, statement, write_section
+from upstream import Upstream
+
+from zeroizepy import CipherText, CryptoKey, decrypt_data, encrypt_data
+
+if TYPE_CHECKING:
+    from typing import Any
+
+SIZES = {64: "64 B", 1024: "1 KiB", 65536: "64 KiB", 1 << 20: "1 MiB"}
+INTRODUCTION = """\
+Question: what does a message cost when its key stays in locked memory?
+Unit: time for one message, and bytes of plaintext a second (MB = 10^6). At 64 B the time is the cost of the call, at
+1 MiB that of the cipher.
+
+- Ours, upstream and `cryptography` do AES-256-GCM under a fresh random nonce; SecretBox does XSalsa20-Poly1305.
+- Key location: ours in locked pages; upstream fetches it as bytes for each message; AESGCM and SecretBox keep it on the
+  heap, and AESGCM has its key schedule ready there.
+- Checked before timing: ours, upstream and AESGCM open each other's messages; SecretBox opens its own."""
+
+
+def peer_message(peer: Upstream, message: bytes, key: bytes) -> None:
+    """Let upstream encrypt the message under the key; the names stay bound there."""
+    peer.run(f"key = CryptoKey(bytes.fromhex('{key.hex()}'))\nmessage = bytes.fromhex('{message.hex()}')")
+    peer.run("ct = encrypt_data(message, key)\nnonce, sealed = ct\nproof = decrypt_data(ct, key)")
+    assert peer.fetch("proof") == message
+
+
+def check_same_work(peer: Upstream, message: bytes, key: CryptoKey, aes: AESGCM, box: Any) -> None:
+    """What one seals, the others open."""
+    own = encrypt_data(message, key)
+    assert aes.decrypt(own.nonce, own.ciphertext, None) == message
+    assert decrypt_data(CipherText(peer.fetch("nonce"), peer.fetch("sealed")), key) == message
+    nonce = os.urandom(12)
+    assert decrypt_data(CipherText(nonce, aes.encrypt(nonce, message, None)), key) == message
+    assert box.decrypt(box.encrypt(message)) == message
+
+
+def one_size(peer: Upstream, size: int, repeats: Repeats) -> list[str]:
+    """Encrypt and decrypt messages of one size."""
+    message, raw_key = os.urandom(size), os.urandom(32)
+    key, aes, box = CryptoKey(raw_key), AESGCM(raw_key), import_module("nacl.secret").SecretBox(raw_key)
+    peer_message(peer, message, raw_key)
+    check_same_work(peer, message, key, aes, box)
+    ct = encrypt_data(message, key)
+    ours = {"encrypt_data": encrypt_data, "decrypt_data": decrypt_data, "key": key, "message": message, "ct": ct}
+    theirs = {"aes": aes, "urandom": os.urandom, "message": message, "nonce": ct.nonce, "sealed": ct.ciphertext}
+    salsa = {"box": box, "message": message, "sealed": box.encrypt(message)}
+    encrypting = [
+        statement("encrypt_data", "encrypt_data(message, key)", size, **ours),
+        peer.statement("upstream: encrypt_data", "encrypt_data(message, key)", size),
+        statement("cryptography: AESGCM.encrypt", "aes.encrypt(urandom(12), message, None)", size, **theirs),
+        statement("PyNaCl: SecretBox.encrypt", "box.encrypt(message)", size, **salsa),
+    ]
+    decrypting = [
+        statement("decrypt_data", "decrypt_data(ct, key)", size, **ours),
+        peer.statement("upstream: decrypt_data", "decrypt_data(ct, key)", size),
+        statement("cryptography: AESGCM.decrypt", "aes.decrypt(nonce, sealed, None)", size, **theirs),
+        statement("PyNaCl: SecretBox.decrypt", "box.decrypt(sealed)", size, **salsa),
+    ]
+    aim = Aim(0.4) if size == min(SIZES) else None
+    lines = []
+    for verb, cases in (("Encrypt", encrypting), ("Decrypt", decrypting)):
+        first, *others = [case.name for case in cases]
+        wanted = [Ratio(first, name, aim if name == "upstream: encrypt_data" else None) for name in others]
+        lines += group(f"{verb} {SIZES[size]}", cases, wanted, repeats)
+    return lines
+
+
+def main() -> None:
+    """Measure, and write the section."""
+    chosen = options(__doc__)
+    repeats = Repeats(3, 0.002) if chosen.quick else Repeats(31, 0.02)
+    lines = [INTRODUCTION, f"- repeats: {repeats}", *facts(("cryptography", "PyNaCl")), ""]
+    with CryptoKey.generate() as key:
+        assert key.protection.schedule_locked, "this CPU has no AES instructions, so there is nothing of ours to measure"
+    with Upstream() as peer:
+        peer.run("from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data")
+        for size in SIZES:
+            lines += one_size(peer, size, repeats)
+    write_section(chosen.results, "Messages", lines)
+
+
+if __name__ == "__main__":
+    main()

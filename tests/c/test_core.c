@@ -1,0 +1,353 @@
+/* test_core.c: the core's promises, called as Python calls them. One function tests one property; exit status 0 when all
+ * hold. Argument "mlock" keeps to the mlock backing. */
+#include "zpy_internal.h"
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BUDGET_BYTES ((uint64_t) 256 * 1024)
+
+static uint64_t
+made(int64_t answer)
+{
+    CHECK(answer > 0);
+    return (uint64_t) answer;
+}
+
+static uint64_t
+cell_of(char const *text)
+{
+    return made(zpy_cell_create((uint8_t const *) text, strlen(text), 0, 0, 0));
+}
+
+static struct zpy_stats
+stats(void)
+{
+    struct zpy_stats figures;
+    zpy_stats_read(&figures);
+    return figures;
+}
+
+/* What goes in comes out, in each size around each class. */
+static void
+test_round_trip(void)
+{
+    uint8_t in[6000];
+    uint8_t out[6000];
+    randombytes_buf(in, sizeof in);
+    for (size_t length = 0; length <= sizeof in; length += length < 1100 ? 1 : 97) {
+        uint64_t const cell = made(zpy_cell_create(in, length, 0, 0, 0));
+        CHECK_EQUAL(zpy_cell_length(cell), length);
+        CHECK_EQUAL(zpy_cell_read(cell, 0, out, length), ZPY_OK);
+        CHECK(memcmp(in, out, length) == 0);
+        CHECK(zpy_cell_verify(cell, in, length));
+        CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    }
+}
+
+/* A handle that was given up is refused for ever, also when its entry lives again. */
+static void
+test_stale_handle(void)
+{
+    uint64_t const old = cell_of("old");
+    CHECK_EQUAL(zpy_cell_wipe(old), ZPY_OK);
+    uint64_t const fresh = cell_of("new");
+    CHECK(fresh != old);
+    uint8_t out[3];
+    CHECK_EQUAL(zpy_cell_read(old, 0, out, 3), ZPY_WIPED);
+    CHECK_EQUAL(zpy_cell_wipe(old), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_state(fresh), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_state(0), ZPY_WIPED);
+    CHECK_EQUAL(zpy_cell_state(UINT64_MAX), ZPY_WIPED);
+    CHECK_EQUAL(zpy_cell_wipe(fresh), ZPY_OK);
+}
+
+/* Offsets and lengths that leave the cell are refused, also when their sum overflows. */
+static void
+test_ranges(void)
+{
+    uint64_t const cell = cell_of("12345678");
+    uint8_t out[16];
+    CHECK_EQUAL(zpy_cell_read(cell, 0, out, 9), ZPY_RANGE);
+    CHECK_EQUAL(zpy_cell_read(cell, 9, out, 0), ZPY_RANGE);
+    CHECK_EQUAL(zpy_cell_read(cell, 4, out, SIZE_MAX), ZPY_RANGE);
+    CHECK_EQUAL(zpy_cell_write(cell, SIZE_MAX, out, 1), ZPY_RANGE);
+    CHECK_EQUAL(zpy_cell_take(cell, out, 9), ZPY_RANGE);
+    CHECK_EQUAL(zpy_cell_state(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+}
+
+/* A wipe zeroes the bytes under a pin, and the slot is not used again before the pin is dropped. */
+static void
+test_pins(void)
+{
+    uint64_t const cell = cell_of("0123456789abcdef");
+    uint8_t *const address = zpy_cell_pin(cell);
+    CHECK(address != NULL);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    CHECK(sodium_is_zero(address, 16));
+    for (int round = 0; round < 1000; round++) {
+        uint64_t const other = cell_of("fedcba9876543210");
+        uint8_t *const elsewhere = zpy_cell_pin(other);
+        CHECK(elsewhere != address);
+        CHECK_EQUAL(zpy_cell_unpin(other), ZPY_OK);
+        CHECK_EQUAL(zpy_cell_wipe(other), ZPY_OK);
+    }
+    CHECK_EQUAL(stats().pinned, 1);
+    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_WIPED);
+    CHECK_EQUAL(stats().pinned, 0);
+}
+
+/* The last access wipes; a pin or a comparison is not an access. */
+static void
+test_read_limit(void)
+{
+    uint8_t out[6];
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 0, 2));
+    CHECK(zpy_cell_verify(cell, (uint8_t const *) "secret", 6));
+    CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_OK);
+    CHECK(zpy_cell_open(cell) != NULL);
+    CHECK(zpy_cell_open(cell) == NULL); /* Used up, while the last access is still open. */
+    CHECK_EQUAL(zpy_cell_state(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_close(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_state(cell), ZPY_WIPED);
+    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_WIPED);
+}
+
+/* After its deadline every path finds a cell expired, and its bytes are zero. */
+static void
+test_deadline(void)
+{
+    uint8_t out[6];
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 20U * 1000000U, 0));
+    uint8_t *const address = zpy_cell_pin(cell);
+    CHECK(zpy_cell_verify(cell, (uint8_t const *) "secret", 6));
+    CHECK(zpy_cell_ttl(cell) > 0);
+    CHECK_EQUAL(usleep(30000), 0);
+    CHECK(!zpy_cell_verify(cell, (uint8_t const *) "secret", 6));
+    CHECK(sodium_is_zero(address, 6));
+    CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_compare(cell, cell), -ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_ttl(cell), -1 - ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+}
+
+/* A write behind the cell, into its slack or its canary, is found when it is wiped, and the slot is never used again. */
+static void
+test_corruption(void)
+{
+    size_t const strays[] = {20, 31, 32, 47}; /* A cell of 20 bytes in a slot of 32 and a canary of 16. */
+    for (size_t index = 0; index < sizeof strays / sizeof strays[0]; index++) {
+        uint64_t const before = stats().corruptions;
+        uint64_t const cell = cell_of("twenty bytes, no more");
+        uint64_t const target = made(zpy_cell_create(NULL, 20, 0, 0, 0));
+        uint8_t *const address = zpy_cell_pin(target);
+        address[strays[index]] ^= 1;
+        CHECK_EQUAL(zpy_cell_unpin(target), ZPY_OK);
+        CHECK_EQUAL(zpy_cell_wipe(target), ZPY_CORRUPT);
+        CHECK_EQUAL(stats().corruptions, before + 1);
+        CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    }
+}
+
+/* The budget holds; what one size gives back serves another; a larger slot serves when pages are spent. */
+static void
+test_budget(void)
+{
+    static uint64_t cells[100000];
+    size_t count = 0;
+    int64_t answer;
+    while ((answer = zpy_cell_create(NULL, 32, 0, 0, 0)) > 0) {
+        cells[count++] = (uint64_t) answer;
+    }
+    CHECK_EQUAL(answer, -ZPY_LOCK_LIMIT);
+    CHECK(stats().locked_bytes <= BUDGET_BYTES);
+    CHECK_EQUAL(zpy_cell_create(NULL, 100000, 0, 0, 0), -ZPY_LOCK_LIMIT);
+    for (size_t index = 0; index < count; index++) {
+        CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
+    }
+    uint64_t const large = made(zpy_cell_create(NULL, 100000, 0, 0, 0));
+    count = 0;
+    while ((answer = zpy_cell_create(NULL, 4096, 0, 0, 0)) > 0) {
+        cells[count++] = (uint64_t) answer;
+    }
+    CHECK_EQUAL(zpy_cell_wipe(cells[0]), ZPY_OK);
+    uint64_t const guest = made(zpy_cell_create(NULL, 1500, 0, 0, 0)); /* No page left: a slot of 4096 takes it. */
+    CHECK_EQUAL(zpy_cell_wipe(guest), ZPY_OK);
+    for (size_t index = 1; index < count; index++) {
+        CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
+    }
+    CHECK_EQUAL(zpy_cell_wipe(large), ZPY_OK);
+}
+
+/* RFC 3629: shortest forms only, no surrogates, nothing past U+10FFFF. */
+static void
+test_utf8(void)
+{
+    struct {
+        char const *text;
+        int64_t points;
+    } const cases[] = {
+        {"plain", 5},          {"\xC3\xA9", 1},         {"\xE2\x82\xAC", 1},      {"\xF0\x9D\x84\x9E", 1},
+        {"\xF4\x8F\xBF\xBF", 1}, {"\xC0\x80", -ZPY_BAD_TEXT}, {"\xC1\xBF", -ZPY_BAD_TEXT}, {"\xE0\x9F\xBF", -ZPY_BAD_TEXT},
+        {"\xED\xA0\x80", -ZPY_BAD_TEXT}, {"\xF0\x8F\xBF\xBF", -ZPY_BAD_TEXT}, {"\xF4\x90\x80\x80", -ZPY_BAD_TEXT},
+        {"\xF8\x88\x80\x80\x80", -ZPY_BAD_TEXT}, {"\x80", -ZPY_BAD_TEXT}, {"\xC3", -ZPY_BAD_TEXT},
+        {"\xE2\x82", -ZPY_BAD_TEXT}, {"a\xFF", -ZPY_BAD_TEXT}, {"\xC3\x28", -ZPY_BAD_TEXT},
+    };
+    for (size_t index = 0; index < sizeof cases / sizeof cases[0]; index++) {
+        uint64_t const cell = cell_of(cases[index].text);
+        CHECK_EQUAL(zpy_cell_decode(cell, 0), cases[index].points);
+        CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    }
+    uint64_t const cell = cell_of("a\xE2\x82\xAC");
+    uint64_t const points = made(zpy_cell_create(NULL, 8, 0, 0, 0));
+    uint32_t out[2];
+    CHECK_EQUAL(zpy_cell_decode(cell, points), 2);
+    CHECK_EQUAL(zpy_cell_read(points, 0, (uint8_t *) out, 8), ZPY_OK);
+    CHECK(out[0] == 'a' && out[1] == 0x20AC);
+    CHECK_EQUAL(zpy_cell_wipe(points), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+}
+
+/* Round trip, every flipped bit refused, a wiped key refused, nothing left in the output. */
+static void
+test_aead(void)
+{
+    uint8_t message[40];
+    uint8_t sealed[40 + 16];
+    uint8_t opened[40];
+    uint8_t nonce[12];
+    if (!zpy_has_aes()) {
+        fprintf(stderr, "skipped test_aead: this CPU has no AES instructions\n");
+        return;
+    }
+    randombytes_buf(message, sizeof message);
+    uint64_t const key = made(zpy_key_create(NULL, ZPY_RANDOM, 0));
+    CHECK_EQUAL(zpy_key_encrypt(key, message, sizeof message, (uint8_t const *) "ad", 2, nonce, sealed), ZPY_OK);
+    CHECK_EQUAL(zpy_key_decrypt(key, sealed, sizeof sealed, (uint8_t const *) "ad", 2, nonce, opened), ZPY_OK);
+    CHECK(memcmp(message, opened, sizeof message) == 0);
+    for (size_t bit = 0; bit < 8 * sizeof sealed; bit++) {
+        sealed[bit / 8] ^= (uint8_t) (1 << bit % 8);
+        memset(opened, 0xA5, sizeof opened);
+        CHECK_EQUAL(zpy_key_decrypt(key, sealed, sizeof sealed, (uint8_t const *) "ad", 2, nonce, opened), ZPY_FORGED);
+        CHECK(sodium_is_zero(opened, sizeof opened));
+        sealed[bit / 8] ^= (uint8_t) (1 << bit % 8);
+    }
+    CHECK_EQUAL(zpy_key_decrypt(key, sealed, 15, NULL, 0, nonce, opened), ZPY_RANGE);
+    uint64_t const plain = cell_of("not a key");
+    CHECK_EQUAL(zpy_key_encrypt(plain, message, sizeof message, NULL, 0, nonce, sealed), ZPY_INVALID);
+    CHECK_EQUAL(zpy_cell_wipe(plain), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(key), ZPY_OK);
+    CHECK_EQUAL(zpy_key_encrypt(key, message, sizeof message, NULL, 0, nonce, sealed), ZPY_WIPED);
+}
+
+/* In a child the parent's cells are refused and read as zeros; inherited ones are the child's own. */
+static void
+test_fork(void)
+{
+    uint64_t const cell = cell_of("parent's");
+    uint64_t const inherited = made(zpy_cell_create((uint8_t const *) "shared", 6, ZPY_INHERIT, 0, 0));
+    uint8_t const *const address = zpy_cell_pin(cell);
+    pid_t const child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_EQUAL(zpy_cell_state(cell), ZPY_FORKED);
+        CHECK(!zpy_cell_verify(cell, (uint8_t const *) "parent's", 8));
+        CHECK(sodium_is_zero(address, 8));
+        CHECK(zpy_cell_verify(inherited, (uint8_t const *) "shared", 6));
+        CHECK_EQUAL(zpy_cell_wipe(inherited), ZPY_OK);
+        CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+        CHECK_EQUAL(zpy_cell_wipe(cell_of("child's")), ZPY_OK);
+        _exit(0);
+    }
+    int status = -1;
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+    CHECK(zpy_cell_verify(inherited, (uint8_t const *) "shared", 6));
+    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(inherited), ZPY_OK);
+}
+
+/* A pattern keeps its phase, whatever its period and wherever the span begins; the stream is seekable. */
+static void
+test_filler(void)
+{
+    static uint8_t whole[3 * 8192];
+    static uint8_t part[8192];
+    uint8_t pattern[5000];
+    uint8_t key[ZPY_STREAM_KEY_BYTES];
+    size_t const periods[] = {1, 2, 3, 7, 512, 4096, 4999};
+    randombytes_buf(pattern, sizeof pattern);
+    randombytes_buf(key, sizeof key);
+    for (size_t index = 0; index < sizeof periods / sizeof periods[0]; index++) {
+        struct zpy_filler const filler = {.pattern = pattern, .pattern_bytes = periods[index]};
+        for (uint64_t offset = 0; offset < 3 * 4096; offset += 4096) {
+            zpy_filler_fill(&filler, part, sizeof part, offset);
+            for (size_t at = 0; at < sizeof part; at++) {
+                CHECK_EQUAL(part[at], pattern[(offset + at) % periods[index]]);
+            }
+        }
+    }
+    struct zpy_filler const stream = {.stream_key = key, .stream_number = 3};
+    zpy_filler_fill(&stream, whole, sizeof whole, 0);
+    zpy_filler_fill(&stream, part, sizeof part, 8192);
+    CHECK(memcmp(whole + 8192, part, sizeof part) == 0);
+}
+
+/* A span is written whole, verified, and a changed byte is found at its place. */
+static void
+test_overwrite(void)
+{
+    char name[] = "zpy-overwrite-XXXXXX";
+    int const fd = mkstemp(name);
+    CHECK(fd >= 0);
+    CHECK_EQUAL(unlink(name), 0);
+    struct zpy_writer *const writer = zpy_writer_new(8192);
+    uint64_t const key = made(zpy_cell_create(NULL, 32, ZPY_RANDOM, 0, 0));
+    struct zpy_span_request const request = {.fd = fd, .start = 4096, .stop = 100001, .stream_key = key};
+    struct zpy_span_result result;
+    CHECK_EQUAL(zpy_overwrite_span(writer, &request, &result), ZPY_OK);
+    CHECK_EQUAL(result.done_bytes, 100001 - 4096);
+    CHECK_EQUAL(lseek(fd, 0, SEEK_END), 100001);
+    CHECK_EQUAL(zpy_verify_span(writer, &request, &result), ZPY_OK);
+    uint8_t byte;
+    CHECK_EQUAL(pread(fd, &byte, 1, 70000), 1);
+    byte ^= 1;
+    CHECK_EQUAL(pwrite(fd, &byte, 1, 70000), 1);
+    CHECK_EQUAL(zpy_verify_span(writer, &request, &result), ZPY_FORGED);
+    CHECK_EQUAL(result.done_bytes, 70000 - 4096);
+    CHECK_EQUAL(zpy_cell_wipe(key), ZPY_OK);
+    CHECK_EQUAL(zpy_overwrite_span(writer, &request, &result), ZPY_WIPED);
+    zpy_writer_free(writer);
+    CHECK(zpy_writer_new(100) == NULL);
+    CHECK_EQUAL(close(fd), 0);
+}
+
+int
+main(int argc, char **argv)
+{
+    CHECK_EQUAL(zpy_init(argc < 2 || strcmp(argv[1], "mlock") != 0, BUDGET_BYTES), ZPY_OK);
+    test_round_trip();
+    test_stale_handle();
+    test_ranges();
+    test_pins();
+    test_read_limit();
+    test_deadline();
+    test_corruption();
+    test_budget();
+    test_utf8();
+    test_aead();
+    test_fork();
+    test_filler();
+    test_overwrite();
+    CHECK_EQUAL(stats().cells, 0);
+    CHECK_EQUAL(zpy_purge(), 0);
+    puts("ok");
+    return 0;
+}

@@ -1,0 +1,41 @@
+"""Fixtures for tests of the memory engine."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+import zeroizepy
+from support.children import Child, backing_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=["secretmem", "mlock"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backing in turn, as ZEROIZEPY_BACKEND names it."""
+    name: str = request.param
+    if name not in backing_names():
+        pytest.skip("needs memfd_secret, which this kernel does not have or does not allow")
+    return name
+
+
+@pytest.fixture
+def child(backend: str) -> Child:
+    """Starts Python programs on one backing after the other."""
+    return Child(backend)
+
+
+@pytest.fixture
+def no_leftover_cells() -> Iterator[None]:
+    """The test gives every secret and every view back."""
+    gc.collect()
+    before = zeroizepy.stats()
+    yield
+    gc.collect()
+    after = zeroizepy.stats()
+    assert (after.cells, after.isolated, after.pinned) == (before.cells, before.isolated, before.pinned)
+    assert after.corruptions == before.corruptions

@@ -1,0 +1,90 @@
+"""Python programs in processes of their own, for what would end or change the process of the tests."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+
+import pytest
+
+SYS_MEMFD_SECRET = 447
+TIMEOUT_S = 120
+
+_PRELUDE = "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {tests!r})\n"
+_TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@functools.cache
+def backing_names() -> tuple[str, ...]:
+    """The values of ZEROIZEPY_BACKEND that this kernel can serve, asked of the kernel and not of the package."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(SYS_MEMFD_SECRET, os.O_CLOEXEC)
+    if fd < 0:
+        return ("mlock",)
+    os.close(fd)
+    return ("secretmem", "mlock")
+
+
+@dataclass
+class Child:
+    """Runs programs against the installed package.
+
+    Attributes:
+        backend: ZEROIZEPY_BACKEND for them.
+        env: More variables.
+    """
+
+    backend: str
+    env: dict[str, str] = field(default_factory=dict)
+
+    def environment(self, env: dict[str, str] | None = None) -> dict[str, str]:
+        """This process's environment without our own variables, and then those of the child."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZEROIZEPY_", "ZPY_"))}
+        return {**kept, "ZEROIZEPY_BACKEND": self.backend, **self.env, **(env or {})}
+
+    def command(self, code: str, *arguments: str) -> list[str]:
+        """The command line that runs `code`; `support` can be imported in it, the source folder cannot."""
+        return [sys.executable, "-I", "-c", _PRELUDE.format(tests=_TESTS) + textwrap.dedent(code), *arguments]
+
+    def run(
+        self, code: str, *arguments: str, env: dict[str, str] | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, whatever that is."""
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            self.command(code, *arguments),
+            env=self.environment(env),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            **options,
+        )
+
+    def check(self, code: str, *arguments: str, env: dict[str, str] | None = None, **options: object) -> str:
+        """Run a program that must end well, and return what it printed."""
+        done = self.run(code, *arguments, env=env, **options)
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout
+
+
+def need_root() -> None:
+    """Skip a test that only root can run."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+def exit_status_of(pid: int) -> int:
+    """Wait for a forked child; minus the signal's number when one ended it."""
+    while True:
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except OSError as error:
+            if error.errno != errno.EINTR:
+                raise

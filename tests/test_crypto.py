@@ -1,0 +1,348 @@
+"""Keys, messages, and the end of a key."""
+
+from __future__ import annotations
+
+import array
+import gc
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+import zeroizepy
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import (
+    CipherText,
+    CryptoKey,
+    cryptographic_erase_key,
+    decrypt,
+    decrypt_data,
+    decrypt_secret,
+    destroy_key,
+    encrypt,
+    encrypt_data,
+)
+from zeroizepy.exceptions import CellWipedError, DecryptionError, SecureMemoryClosed
+from zeroizepy.memory import SecureMemory, purge, stats
+
+pytestmark = pytest.mark.usefixtures("no_leftover_cells")
+
+LENGTHS = [16, 24, 32]
+MESSAGE_SIZES = [0, 1, 15, 16, 17, 64, 4096, 16383, 16384, 16385, 300_000]
+KEY = bytes(range(32))
+
+
+# ---- keys ----
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_key_holds_its_bytes(length: int) -> None:
+    """get_bytes and borrow give the key and nothing more, whatever lies behind it in the slot."""
+    key = CryptoKey(KEY[:length])
+    assert key.get_bytes() == KEY[:length]
+    assert len(key) == length
+    assert key.algorithm == f"AES-{8 * length}-GCM"
+    with key.borrow() as view:
+        assert view.readonly
+        assert bytes(view) == KEY[:length]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_generate(length: int) -> None:
+    """Random keys of the length asked for, never twice the same, never zeros."""
+    keys = {CryptoKey.generate(length).get_bytes() for _ in range(20)}
+    assert len(keys) == 20
+    assert all(len(key) == length and any(key) for key in keys)
+
+
+def test_generate_default() -> None:
+    """32 bytes unless said otherwise."""
+    assert len(CryptoKey.generate()) == 32
+
+
+@pytest.mark.parametrize(
+    "make",
+    [bytes, bytearray, memoryview, CypherCell, SecureMemory.from_bytes, CryptoKey, lambda data: array.array("B", data)],
+    ids=["bytes", "bytearray", "memoryview", "cell", "memory", "key", "array"],
+)
+def test_key_sources(make: Any) -> None:
+    """Anything bytes-like, and anything that lends its bytes."""
+    source = make(KEY)
+    assert CryptoKey(source).get_bytes() == KEY
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 17, 23, 25, 31, 33, 64, 5000])
+def test_wrong_key_size(size: int) -> None:
+    """ValueError with the size that was given, for bytes and for secrets; nothing is left behind."""
+    before = stats().cells
+    with pytest.raises(ValueError, match=rf"must be 16, 24 or 32 bytes .*not {size}$"):
+        CryptoKey(bytes(size))
+    with pytest.raises(ValueError, match=rf"must be 16, 24 or 32 bytes .*not {size}$"):
+        CryptoKey(SecureMemory(size))
+    gc.collect()
+    assert stats().cells == before
+
+
+@pytest.mark.parametrize("key", ["a" * 32, None, 32, [0] * 32], ids=lambda key: type(key).__name__)
+def test_wrong_key_type(key: Any) -> None:
+    """TypeError names the argument and the type; a str is not guessed at."""
+    with pytest.raises(TypeError, match=rf"key_bytes must be a contiguous bytes-like object, not {type(key).__name__}"):
+        CryptoKey(key)
+
+
+@pytest.mark.parametrize(
+    ("length", "error"),
+    [(0, ValueError), (-16, ValueError), (33, ValueError), (128, ValueError), (1 << 70, ValueError)]
+    + [(length, TypeError) for length in ("32", None, 32.0, True)],
+)
+def test_generate_wrong_length(length: Any, error: type[Exception]) -> None:
+    """Only 16, 24 and 32."""
+    with pytest.raises(error, match="must be"):
+        CryptoKey.generate(length)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_key_protection(length: int) -> None:
+    """It says where the schedule lies: in the slot only for the cipher that libsodium runs."""
+    key = CryptoKey.generate(length)
+    protection = key.protection
+    assert protection.locked
+    assert protection.guarded
+    assert protection.schedule_locked == (length == 32 and zeroizepy._lib.lib.zpy_has_aes() == 1)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("destroy", [CryptoKey.destroy, cryptographic_erase_key, destroy_key])
+def test_destroyed_key(length: int, destroy: Any) -> None:
+    """Nothing works with it any more, with SecureMemoryClosed (a CellWipedError); destroying again is harmless."""
+    key = CryptoKey(KEY[:length])
+    ct = encrypt_data(b"message", key)
+    for _ in range(3):
+        destroy(key)
+    assert key.destroyed
+    uses: list[Any] = [
+        key.get_bytes,
+        lambda: key.protection,
+        lambda: key.borrow().__enter__(),
+        lambda: encrypt_data(b"", key),
+        lambda: encrypt_data(b"message", key),
+        lambda: encrypt_data(bytes(20_000), key),
+        lambda: decrypt_data(ct, key),
+        lambda: decrypt_secret(ct, key),
+        lambda: decrypt_data(CipherText(bytes(12), bytes(20_016)), key),
+        key.__enter__,
+        lambda: CryptoKey(key),
+    ]
+    for use in uses:
+        with pytest.raises(SecureMemoryClosed, match="^key is closed$"):
+            use()
+    assert issubclass(SecureMemoryClosed, CellWipedError)
+
+
+def test_with_destroys() -> None:
+    """A block's end is the key's."""
+    with CryptoKey.generate() as key:
+        assert not key.destroyed
+    assert key.destroyed
+
+
+def test_purge_destroys_keys() -> None:
+    """purge() reaches keys."""
+    keys = [CryptoKey.generate(length) for length in LENGTHS]
+    purge()
+    assert all(key.destroyed for key in keys)
+
+
+def test_destroy_zeroes_under_a_view() -> None:
+    """A view of the key reads zeros from then on."""
+    key = CryptoKey(KEY)
+    with key.borrow() as view:
+        key.destroy()
+        assert bytes(view) == bytes(32)
+
+
+@pytest.mark.parametrize("key", [None, KEY, "key"], ids=lambda key: type(key).__name__)
+@pytest.mark.parametrize("call", [cryptographic_erase_key, destroy_key])
+def test_erase_wrong_type(call: Any, key: Any) -> None:
+    """Only a CryptoKey can be erased."""
+    with pytest.raises(TypeError, match=rf"key must be a CryptoKey, not {type(key).__name__}"):
+        call(key)
+
+
+# ---- messages ----
+
+
+def test_aliases() -> None:
+    """The short names are the same functions."""
+    assert encrypt is encrypt_data
+    assert decrypt is decrypt_data
+    assert destroy_key is cryptographic_erase_key
+
+
+@pytest.mark.parametrize("extra", [None, b"", b"context-info", bytes(1000)], ids=lambda extra: str(extra and len(extra)))
+@pytest.mark.parametrize("size", MESSAGE_SIZES)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_round_trip(length: int, size: int, extra: bytes | None) -> None:
+    """Every size around the places where another path is taken, with and without associated data."""
+    message = bytes(number * 31 & 0xFF for number in range(size))
+    key = CryptoKey(KEY[:length])
+    ct = encrypt_data(message, key, extra)
+    assert len(ct.nonce) == 12
+    assert len(ct.ciphertext) == size + 16
+    assert decrypt_data(ct, key, associated_data=extra) == message
+    assert decrypt_secret(ct, key, extra).get_bytes() == message
+    assert AESGCM(KEY[:length]).decrypt(ct.nonce, ct.ciphertext, extra) == message
+
+
+def test_ciphertext_is_a_named_tuple() -> None:
+    """(nonce, ciphertext), by name and by place, of bytes."""
+    ct = encrypt_data(b"message", CryptoKey.generate())
+    nonce, ciphertext = ct
+    assert (ct.nonce, ct.ciphertext) == (nonce, ciphertext)
+    assert type(nonce) is type(ciphertext) is bytes
+    assert CipherText._fields == ("nonce", "ciphertext")
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_nonces_are_fresh(length: int) -> None:
+    """No nonce comes twice, for the same message under the same key."""
+    key = CryptoKey.generate(length)
+    made = [encrypt_data(b"message", key) for _ in range(2000)]
+    assert len({ct.nonce for ct in made}) == 2000
+    assert len({ct.ciphertext for ct in made}) == 2000
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(
+    "make",
+    [bytearray, memoryview, CypherCell, SecureMemory.from_bytes, lambda data: array.array("B", data)],
+    ids=["bytearray", "memoryview", "cell", "memory", "array"],
+)
+def test_plaintext_sources(make: Any, length: int) -> None:
+    """Anything bytes-like, cells and memory; they keep their content."""
+    key, source = CryptoKey.generate(length), make(b"message")
+    ct = encrypt_data(source, key, bytearray(b"extra"))
+    assert decrypt_data(ct, key, memoryview(b"extra")) == b"message"
+    assert decrypt_data(encrypt_data(source, key), key) == b"message"
+
+
+def test_a_volatile_cell_can_be_encrypted_once() -> None:
+    """Encrypting a cell is an access to it."""
+    key, cell = CryptoKey.generate(), CypherCell(b"message", volatile=True)
+    assert decrypt_data(encrypt_data(cell, key), key) == b"message"
+    with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+        encrypt_data(cell, key)
+
+
+@pytest.mark.parametrize("plaintext", ["text", None, 5, [1]], ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_wrong_plaintext_type(plaintext: Any, length: int) -> None:
+    """TypeError names the argument."""
+    with pytest.raises(TypeError, match=rf"plaintext must be a .*not {type(plaintext).__name__}"):
+        encrypt_data(plaintext, CryptoKey.generate(length))
+
+
+@pytest.mark.parametrize("extra", ["text", 5, [1]], ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_wrong_associated_data_type(extra: Any, length: int) -> None:
+    """TypeError names the argument, both ways."""
+    key = CryptoKey.generate(length)
+    ct = encrypt_data(b"message", key)
+    calls: list[Any] = [lambda: encrypt_data(b"", key, extra), lambda: decrypt_data(ct, key, extra)]
+    for call in [*calls, lambda: decrypt_secret(ct, key, extra)]:
+        with pytest.raises(TypeError, match=rf"associated_data must be a .*not {type(extra).__name__}"):
+            call()
+
+
+@pytest.mark.parametrize("key", [KEY, None, "key"], ids=lambda key: type(key).__name__)
+def test_key_must_be_a_key(key: Any) -> None:
+    """Raw bytes are not taken for a key."""
+    ct = CipherText(bytes(12), bytes(16))
+    calls: list[Any] = [lambda: encrypt_data(b"", key), lambda: decrypt_data(ct, key), lambda: decrypt_secret(ct, key)]
+    for call in calls:
+        with pytest.raises(TypeError, match=rf"key must be a CryptoKey, not {type(key).__name__}"):
+            call()
+
+
+@pytest.mark.parametrize("ct", [b"bytes", None, (bytes(12), bytes(16)), [bytes(12), bytes(16)], "text"])
+@pytest.mark.parametrize("call", [decrypt_data, decrypt_secret])
+def test_only_a_ciphertext_is_decrypted(call: Any, ct: Any) -> None:
+    """A bare tuple might hold its parts in another order."""
+    with pytest.raises(TypeError, match=rf"ct must be a CipherText, not {type(ct).__name__}"):
+        call(ct, CryptoKey.generate())
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("call", [decrypt_data, decrypt_secret])
+@pytest.mark.parametrize("size", [0, 1, 11, 13, 16, 24])
+def test_wrong_nonce_length(size: int, call: Any, length: int) -> None:
+    """ValueError with both numbers."""
+    with pytest.raises(ValueError, match=rf"nonce must be 12 bytes, not {size}"):
+        call(CipherText(bytes(size), bytes(32)), CryptoKey.generate(length))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("call", [decrypt_data, decrypt_secret])
+@pytest.mark.parametrize("size", [0, 1, 15])
+def test_short_ciphertext(size: int, call: Any, length: int) -> None:
+    """ValueError, before any cipher runs."""
+    with pytest.raises(ValueError, match=rf"ciphertext must be at least 16 bytes, not {size}"):
+        call(CipherText(bytes(12), bytes(size)), CryptoKey.generate(length))
+
+
+@pytest.mark.parametrize("call", [decrypt_data, decrypt_secret])
+@pytest.mark.parametrize("part", [None, 5, "twelve bytes"], ids=lambda part: type(part).__name__)
+def test_wrong_types_inside_a_ciphertext(part: Any, call: Any) -> None:
+    """A CipherText of other things is a TypeError or, for None, a ValueError; it never reaches the cipher."""
+    key = CryptoKey.generate()
+    for ct in (CipherText(part, bytes(16)), CipherText(bytes(12), part)):
+        with pytest.raises((TypeError, ValueError), match="nonce|ciphertext"):
+            call(ct, key)
+
+
+@pytest.mark.parametrize("call", [decrypt_data, decrypt_secret])
+@pytest.mark.parametrize("size", [0, 1, 40, 20_000])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_wrong_key_nonce_or_data(length: int, size: int, call: Any) -> None:
+    """DecryptionError (a ValueError) for each, and a cell less than before for decrypt_secret."""
+    key = CryptoKey.generate(length)
+    ct = encrypt_data(bytes(size), key, b"extra")
+    other = encrypt_data(bytes(size), key, b"extra")
+    live = stats().cells
+    attempts = [
+        (ct, CryptoKey.generate(length), b"extra"),
+        (CipherText(other.nonce, ct.ciphertext), key, b"extra"),
+        (CipherText(ct.nonce, other.ciphertext), key, b"extra"),
+        (CipherText(ct.nonce, ct.ciphertext + b"\0"), key, b"extra"),
+        (ct, key, b"Extra"),
+        (ct, key, b"extra\0"),
+        (ct, key, b""),
+        (ct, key, None),
+    ]
+    for attempt in attempts:
+        with pytest.raises(DecryptionError, match="^Invalid ciphertext or authentication failed$"):
+            call(*attempt)
+    del attempts, attempt
+    gc.collect()
+    assert stats().cells == live
+    assert issubclass(DecryptionError, ValueError)
+
+
+def test_decrypt_secret_gives_secure_memory() -> None:
+    """The plaintext stays in locked memory, small and large."""
+    key = CryptoKey.generate()
+    for size in (0, 5, 9000):
+        memory = decrypt_secret(encrypt_data(b"\x5a" * size, key), key)
+        assert isinstance(memory, SecureMemory)
+        assert memory.protection.locked
+        assert memory.get_bytes() == b"\x5a" * size
+
+
+def test_keys_do_not_share() -> None:
+    """Many keys at once, each decrypts its own and no other's."""
+    keys = [CryptoKey.generate(LENGTHS[number % 3]) for number in range(60)]
+    made = [encrypt_data(bytes([number]), key) for number, key in enumerate(keys)]
+    for number, key in enumerate(keys):
+        assert decrypt_data(made[number], key) == bytes([number])
+        with pytest.raises(DecryptionError):
+            decrypt_data(made[number - 3], key)

@@ -1,0 +1,93 @@
+"""What a terminal shows and a pipe gets: colour and progress for people, plain lines for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.text import Text
+
+from .errors import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Output", "progress_bar", "size_text"]
+
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_LABEL_WIDTH = 14
+
+
+def size_text(size_bytes: int) -> str:
+    """A size for people: exact bytes below 10 KiB, binary units above."""
+    for unit, name in _UNITS:
+        if size_bytes >= unit and size_bytes >= 10 << 10:
+            return f"{size_bytes / unit:.1f} {name}"
+    return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
+
+
+class Output:
+    """Lines on stdout, styled where a terminal reads them.
+
+    Everything is printed as literal text: file names are escaped, never taken for markup or control sequences, and
+    never wrapped.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """One line."""
+        self._print(Text(self._encodable(text), style=style))
+
+    def title(self, text: str) -> None:
+        """A heading with an empty line before it."""
+        self.line()
+        self.line(text, "bold")
+
+    def fact(self, label: str, value: str, style: str = "") -> None:
+        """One label and its value, in two columns."""
+        text = Text(f"  {label:<{_LABEL_WIDTH}} ", style="dim")
+        text.append(self._encodable(value), style=f"not dim {style}")
+        self._print(text)
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
+
+    def _encodable(self, text: str) -> str:
+        encoding = self._console.encoding or "ascii"
+        return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _is_live(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+@contextmanager
+def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on stderr for the length of a `with` block, when stderr is a terminal that can draw one.
+
+    Yields:
+        A function of (bytes done, bytes in all), or None when there is no bar.
+    """
+    if not _is_live(quiet):
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+        task = progress.add_task(printable(label), total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield show

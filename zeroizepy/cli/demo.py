@@ -1,0 +1,179 @@
+"""`demo`: the main job on a copy of a real file, each step with what was really granted, and a proof at the end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+import zeroizepy.cell
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import CipherText, CryptoKey, cryptographic_erase_key, decrypt_data, decrypt_secret, encrypt_data
+from zeroizepy.exceptions import LockLimitError, SecureMemoryClosed
+from zeroizepy.session import SecureSession
+from zeroizepy.testing import ScanReport, scan_process_report
+from zeroizepy.utils import secure_compare
+
+from .console import Output, size_text
+from .doctor import protection_lines
+from .errors import Failure, describe, say
+from .files import open_regular, read_secret, write_all
+from .shredding import show_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["demo_command"]
+
+_MOST_BYTES = 64 << 20
+_SECRET_BYTES = 32
+
+
+class _Steps:
+    """Numbers the steps, prints them, and remembers which did not come out as claimed."""
+
+    def __init__(self) -> None:
+        self.output = Output()
+        self.failed: list[int] = []
+        self._number = 0
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """One step; an exception in it is its failure, and the next steps still run where they can."""
+        self._number += 1
+        self.output.title(f"{self._number}. {title}")
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever happens in a step is an outcome to show.
+            found = describe(error)
+            self.claim(False, f"{found.fault}" + (f"; {found.hint}" if found.hint else ""))
+
+    def claim(self, held: bool, text: str) -> None:
+        """Print an outcome; when it is not as claimed, the demo fails."""
+        self.output.fact("ok" if held else "FAILED", text, "bold green" if held else "bold red")
+        if not held and self._number not in self.failed:
+            self.failed.append(self._number)
+
+
+def _show_secret(steps: _Steps, cell: CypherCell) -> None:
+    protection = cell.protection
+    steps.output.fact("secret", f"{len(cell)} random bytes from the kernel's generator, never a Python object")
+    for label, value, style in protection_lines(protection):
+        steps.output.fact(label, value, style)
+    steps.output.fact("shown as", repr(cell))
+    steps.claim(protection.locked, "the secret is in locked memory" if protection.locked else "the memory is not locked")
+
+
+def _encrypt(steps: _Steps, copy: str, key: CryptoKey, secret: CypherCell) -> tuple[CipherText, CipherText]:
+    with open_regular(copy, _MOST_BYTES, "") as (fd, status), read_secret(fd, copy, status.st_size) as plaintext:
+        sealed = encrypt_data(plaintext, key)
+        is_hidden = len(plaintext) < _SECRET_BYTES or bytes(plaintext[:_SECRET_BYTES]) not in sealed.ciphertext
+    sealed_secret = encrypt_data(secret, key)
+    protection = key.protection
+    steps.output.fact("copy", f"{copy} (mode 600, in the session's own folder)")
+    schedule = "locked" if protection.schedule_locked else "not locked: OpenSSL keeps it on the heap for each message"
+    steps.output.fact("key", f"{key.algorithm}, backing {protection.backing}, schedule {schedule}")
+    steps.output.fact("ciphertext", f"{size_text(len(sealed.ciphertext))}, tag included, nonce {sealed.nonce.hex()}")
+    steps.output.fact("secret", f"encrypted too, straight from its cell: {size_text(len(sealed_secret.ciphertext))}")
+    steps.claim(is_hidden, "the copy and the secret are encrypted")
+    return sealed, sealed_secret
+
+
+def _decrypt(steps: _Steps, copy: str, sealed: CipherText, sealed_secret: CipherText, key: CryptoKey, secret: CypherCell) -> None:
+    plaintext = decrypt_data(sealed, key)
+    with open_regular(copy, _MOST_BYTES, "") as (fd, status), read_secret(fd, copy, status.st_size) as original:
+        steps.claim(secure_compare(plaintext, original), f"the file decrypts to the same {size_text(len(plaintext))}")
+    with decrypt_secret(sealed_secret, key) as memory:
+        steps.claim(secure_compare(memory, secret), "the secret decrypts into locked memory, and is the same")
+
+
+def _refused(steps: _Steps, sealed: CipherText, key: CryptoKey) -> None:
+    cryptographic_erase_key(key)
+    steps.output.fact("key", f"erased: its slot is zeroed; destroyed = {key.destroyed}")
+    try:
+        decrypt_data(sealed, key)
+    except SecureMemoryClosed as error:
+        steps.output.fact("decrypt", f"{type(error).__name__}: {error}")
+        steps.claim(key.destroyed, "decryption is refused; without another copy of the key the ciphertext is noise")
+    else:
+        steps.claim(False, "decryption still works")
+
+
+def _scan(steps: _Steps, secret: CypherCell) -> None:
+    control = CypherCell.generate(_SECRET_BYTES)
+    revealed = control.reveal_bytes()
+    for_secret, for_control = scan_process_report(secret), scan_process_report(control)
+    steps.output.fact("searched", f"{size_text(for_secret.scanned_bytes)} of this process, through /proc/self/mem")
+    unreadable = sum(region.end - region.start for region in for_secret.unreadable)
+    kinds = ", ".join(sorted({region.kind for region in for_secret.unreadable}))
+    if unreadable:
+        steps.output.fact("not readable", f"{len(for_secret.unreadable)} regions, even for this process itself ({kinds})")
+    steps.claim(len(for_control.hits) >= 1, f"control, revealed into a {len(revealed)}-byte object: {_found(for_control)}")
+    steps.claim(not for_secret.hits, f"secret, used but never revealed: {_found(for_secret)}")
+    secret.wipe()
+    steps.claim(secret.wiped, "the secret is wiped now")
+
+
+def _found(report: ScanReport) -> str:
+    number = len(report.hits)
+    where = ", ".join(sorted({hit.kind for hit in report.hits}))
+    return "no copy found" if not number else f"{number} {'copy' if number == 1 else 'copies'} found ({where})"
+
+
+def _copy(path: str, session: SecureSession) -> str:
+    remedy = "choose a smaller file; the demo holds it in memory"
+    with open_regular(path, _MOST_BYTES, remedy) as (fd, status), read_secret(fd, path, status.st_size) as content:
+        copy = str(session.create_temp_file(suffix=os.path.splitext(path)[1][:16]))
+        target = os.open(copy, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write_all(target, content)
+            os.fsync(target)
+        finally:
+            os.close(target)
+    return copy
+
+
+@click.command("demo")
+@click.argument("file", metavar="[FILE]", required=False)
+def demo_command(file: str | None) -> int:
+    """Show what zeroizepy does, on a copy of FILE (default: a file of this package). FILE itself is only read.
+
+    A secret goes into a cell; the copy is encrypted, decrypted, its key erased, the copy shredded; then the demo
+    searches its own memory for the secret, and for a control that it left there on purpose. Each line says what the
+    system really granted. Exit status 1 when any step did not come out as claimed.
+    """
+    path = file if file is not None else os.path.abspath(zeroizepy.cell.__file__)
+    steps = _Steps()
+    with SecureSession() as session:
+        copy = _copy(path, session)
+        steps.output.line(f"zeroizepy {zeroizepy.__version__}: a demonstration on a copy of {path}", "bold")
+        try:
+            secret, key = CypherCell.generate(_SECRET_BYTES), CryptoKey.generate()
+        except LockLimitError as error:
+            raise Failure("no memory can be locked", "raise the limit: ulimit -l; see 'zeroizepy doctor'") from error
+        with steps.step("A secret goes into a cell"):
+            _show_secret(steps, secret)
+        sealed = None
+        with steps.step("The copy is encrypted with a key that stays in locked memory"):
+            sealed = _encrypt(steps, copy, key, secret)
+        if sealed is not None:
+            with steps.step("With the key, decryption works"):
+                _decrypt(steps, copy, *sealed, key, secret)
+            with steps.step("The key is erased"):
+                _refused(steps, sealed[0], key)
+        with steps.step("The session ends: the plaintext copy is shredded"):
+            session.close()
+            for report in session.reports:
+                show_report(steps.output, report)
+            steps.claim(not os.path.lexists(copy), "the copy is gone; the verdict says what became of its bytes")
+    with steps.step("Is the secret anywhere else in this process?"):
+        _scan(steps, secret)
+    steps.output.line()
+    if steps.failed:
+        say(f"error: not as claimed: step {', '.join(map(str, steps.failed))}")
+        say("hint: 'zeroizepy doctor' shows what this machine gives")
+        return 1
+    steps.output.line("All steps came out as claimed. Limits: LIMITATIONS.md, and 'zeroizepy doctor' for this machine.", "green")
+    return 0

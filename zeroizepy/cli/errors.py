@@ -1,0 +1,125 @@
+"""Failures as people read them: one line with fault and value, one with the remedy, and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from contextlib import suppress
+
+from click import Abort, ClickException, UsageError
+
+from zeroizepy.exceptions import DecryptionError, LockLimitError, SecureWipeError, ZeroizeError
+
+__all__ = ["Failure", "describe", "printable", "report", "say"]
+
+INTERRUPTED = 130
+FAILED = 1
+BAD_USAGE = 2
+
+_TRACEBACK_VARIABLE = "ZEROIZEPY_TRACEBACK"
+
+_HINTS = {
+    "hard_links": "--allow-hard-links overwrites the content of all of them",
+    "read_only": "chmod u+w it, or give --force",
+    "permission": "run it as the owner of the file, or check the permissions of its folder",
+}
+"""By the reason in a report, where the library's own remedy speaks of Python arguments."""
+
+
+class Failure(Exception):
+    """A job that failed for a reason that the command line itself found.
+
+    Attributes:
+        fault: What is wrong, with the value.
+        hint: What to do about it.
+        status: The exit status.
+    """
+
+    def __init__(self, fault: str, hint: str | None = None, status: int = FAILED) -> None:
+        super().__init__(fault)
+        self.fault = fault
+        self.hint = hint
+        self.status = status
+
+
+def printable(text: str) -> str:
+    """`text` with everything escaped that a terminal would obey or could not show; file names may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; when nobody reads it any more, there is nobody to tell."""
+    with suppress(BrokenPipeError):
+        encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+        line = f"zeroizepy: {printable(text)}\n"
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stderr.flush()
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """The library's messages put the remedy after a semicolon."""
+    fault, _, remedy = text.partition("; ")
+    return fault, remedy or None
+
+
+def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | None]:
+    where = error.filename if path is None else path
+    fault, hint = _split(error.strerror or str(error))
+    if fault[:1].isupper() and not fault[1:2].isupper():
+        fault = fault[0].lower() + fault[1:]  # "No such file or directory", in the middle of a line.
+    if where is not None:
+        fault = f"{os.fsdecode(where)}: {fault}"
+    reasons = getattr(getattr(error, "report", None), "reasons", ())
+    return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), hint)
+
+
+def describe(error: BaseException, path: str | None = None) -> Failure:
+    """Turn any exception into fault, hint and status.
+
+    Args:
+        error: What was raised.
+        path: The file at hand, as the user named it; put before a fault that does not name one.
+
+    Returns:
+        A failure. For an exception that nobody foresaw it holds the type alone, because the text could hold anything.
+    """
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, UsageError):
+        command = error.ctx.command_path if error.ctx is not None else "zeroizepy"
+        return Failure(error.format_message().rstrip("."), f"see '{command} --help'", BAD_USAGE)
+    if isinstance(error, (Abort, KeyboardInterrupt)):
+        return Failure("interrupted", None, INTERRUPTED)
+    if isinstance(error, ClickException):
+        return Failure(error.format_message(), None, FAILED)
+    if isinstance(error, (LockLimitError, DecryptionError)) or (
+        isinstance(error, ZeroizeError) and not isinstance(error, OSError)
+    ):
+        fault, hint = _split(str(error))
+        needs_path = path is not None and not isinstance(error, SecureWipeError)
+        return Failure(f"{path}: {fault}" if needs_path else fault, hint)
+    if isinstance(error, OSError):
+        return Failure(*_describe_os_error(error, path))
+    if isinstance(error, MemoryError):
+        return Failure("out of memory" if path is None else f"{path}: out of memory", "free memory, or use a smaller file")
+    return Failure(
+        f"internal error: {type(error).__name__}",
+        f"please report it; {_TRACEBACK_VARIABLE}=1 shows where, with a text that may quote your data",
+    )
+
+
+def report(error: BaseException, path: str | None = None) -> int:
+    """Say what went wrong and how to mend it.
+
+    Returns:
+        The exit status that goes with it.
+    """
+    failure = describe(error, path)
+    say(f"error: {failure.fault}")
+    if failure.hint:
+        say(f"hint: {failure.hint}")
+    if os.environ.get(_TRACEBACK_VARIABLE) == "1" and not isinstance(error, (Failure, ClickException)):
+        with suppress(BrokenPipeError):
+            traceback.print_exception(type(error), error, error.__traceback__)
+    return failure.status

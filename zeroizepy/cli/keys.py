@@ -1,0 +1,124 @@
+"""Key files: made, checked and loaded. A key goes from the file into its slot and back without a Python object."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import CryptoKey
+
+from .console import Output
+from .errors import Failure
+from .files import naming, sync_directory, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["key_options", "keygen_command", "load_key"]
+
+_KEY_BYTES = (16, 24, 32)
+_MOST_BYTES = 4096
+_LOOKS_LIKE_A_KEY = re.compile(r"[0-9A-Za-z+/=_-]{22,}")
+
+
+def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --key and --key-fd to a command."""
+    command = click.option(
+        "--key-fd",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Read the raw key from descriptor N instead, as in: --key-fd 3 3<key.bin",
+    )(command)
+    return click.option(
+        "--key", "key_file", metavar="KEYFILE", help="File with the raw key: 16, 24 or 32 bytes, mode 600 (see keygen)."
+    )(command)
+
+
+def load_key(key_file: str | None, key_fd: int | None) -> CryptoKey:
+    """Read the key that the options name.
+
+    Raises:
+        UsageError: Not exactly one of the two was given.
+        Failure: The file may be read by others, or does not hold a key.
+        OSError: It cannot be opened or read.
+    """
+    if (key_file is None) == (key_fd is None):
+        raise click.UsageError("give one of --key KEYFILE and --key-fd N", click.get_current_context())
+    if key_file is None:
+        assert key_fd is not None  # noqa: S101 - one of them is given.
+        return _read_key(key_fd, f"--key-fd {key_fd}")
+    try:
+        fd = os.open(key_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError as error:
+        # Who passes the key itself has already shown it to the process list; it must not reach a log as well.
+        if isinstance(error, FileNotFoundError) and _LOOKS_LIKE_A_KEY.fullmatch(key_file):
+            raise Failure(
+                "--key takes the path of a key file, and there is no such file",
+                "a key never goes on the command line: everybody can read it there; 'zeroizepy keygen KEYFILE' makes one",
+            ) from None
+        if isinstance(error, FileNotFoundError):
+            raise Failure(f"{key_file}: no such key file", "make one with 'zeroizepy keygen KEYFILE'") from None
+        raise
+    try:
+        _check_key_file(key_file, os.fstat(fd))
+        return _read_key(fd, key_file)
+    finally:
+        os.close(fd)
+
+
+def _check_key_file(name: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Failure(f"{name}: is not a regular file", "for a pipe use --key-fd N")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise Failure(f"{name}: other users may access this key file (mode {mode:03o})", f"chmod 600 {name}")
+
+
+def _read_key(fd: int, name: str) -> CryptoKey:
+    try:
+        with naming(name):
+            cell = CypherCell.from_fd(fd, max_bytes=_MOST_BYTES)
+    except ValueError:
+        raise Failure(f"{name}: holds more than {_MOST_BYTES} bytes", "a key is 16, 24 or 32 raw bytes") from None
+    try:
+        if len(cell) not in _KEY_BYTES:
+            raise Failure(f"{name}: holds {len(cell)} bytes", "a key is 16, 24 or 32 raw bytes, without a line end")
+        return CryptoKey(cell)
+    finally:
+        cell.wipe()
+
+
+@click.command("keygen")
+@click.argument("key_file", metavar="KEYFILE")
+@click.option(
+    "--bits", type=click.Choice(["128", "192", "256"]), default="256", show_default=True, help="Size of the AES key."
+)
+def keygen_command(key_file: str, bits: str) -> int:
+    """Make a random key and store it raw in KEYFILE, which must not exist yet.
+
+    The key is drawn from the kernel's generator into locked memory and written from there; the file is readable by
+    you alone (mode 600) and flushed to the device. It is not protected by a password: whoever reads the file has the
+    key. Keep a copy, or everything that it encrypts is lost with it; to erase that for good, shred all copies.
+    """
+    try:
+        fd = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise Failure(f"{key_file}: exists already", "choose another name; an overwritten key cannot be had back") from None
+    try:
+        os.fchmod(fd, 0o600)
+        with naming(key_file), CryptoKey.generate(int(bits) // 8) as key, key.borrow() as view:
+            write_all(fd, view)
+            os.fsync(fd)
+    except BaseException:
+        os.unlink(key_file)
+        raise
+    finally:
+        os.close(fd)
+    sync_directory(key_file)
+    Output().line(f"{key_file}: new {bits}-bit key, mode 600")
+    return 0

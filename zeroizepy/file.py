@@ -1,0 +1,168 @@
+"""Overwriting and unlinking files, and filling free space.
+
+    >>> from zeroizepy.file import secure_delete
+    >>> report = secure_delete("secret.txt")  # doctest: +SKIP
+    >>> report.verdict  # doctest: +SKIP
+    'overwritten'
+
+An overwrite reaches the blocks that the file has now. It does not reach copies made earlier (by editors, backups,
+snapshots, the swap area), nor what a flash device keeps in cells that it has remapped. The report's verdict and notes
+say what holds for the file at hand. For data on flash, on copy-on-write file systems and in clouds, encrypt from the
+start and destroy the key (`zeroizepy.crypto`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from .exceptions import FileAccessError, SecureWipeError
+from .shred.freespace import FillOptions, fill
+from .shred.options import MAX_PASSES, ShredOptions, buffer_size, check_flag, count, parse_pattern
+from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
+from .shred.run import Progress, shred
+
+__all__ = [
+    "FileAccessError",
+    "FreeSpaceReport",
+    "PassReport",
+    "SecureWipeError",
+    "ShredPlan",
+    "ShredReport",
+    "Verdict",
+    "explain",
+    "secure_delete",
+    "wipe_free_space",
+]
+
+_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def _path_text(path: _Path, name: str) -> str:
+    text = os.fsdecode(path)
+    if not text:
+        raise ValueError(f"{name} must not be empty")
+    return text
+
+
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable or None, not {type(progress).__name__}")
+
+
+def secure_delete(
+    path: _Path,
+    *,
+    passes: int = 3,
+    pattern: str | bytes | bytearray | memoryview = "random",
+    rename: bool = True,
+    sync: bool = True,
+    chunk_size: int | None = None,
+    follow_symlinks: bool = False,
+    dry_run: bool = False,
+    verify: bool = False,
+    allow_hard_links: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ShredReport:
+    """Overwrite a regular file in place, then unlink it.
+
+    Everything happens through one descriptor. A missing path is a report with `existed` False; a symbolic link is
+    itself unlinked and what it points to is left alone. Directories, FIFOs, sockets, devices, hard-linked and
+    write-protected files are refused before anything is written.
+
+    Args:
+        path: The file.
+        passes: How often its bytes are overwritten, 0 to 1000. One is enough on a magnetic disk, and no number is on
+            flash. With 0 the file is only renamed and unlinked, and the verdict says so.
+        pattern: "random" (a ChaCha20 stream under a key that is wiped afterwards), "zeros", "ones", or 1 byte to
+            1 MiB that are repeated from the start of the file.
+        rename: Rename the file to a random name of the same length before the unlink; no other file can be replaced.
+        sync: Flush to the device after each pass and each step on the name. Without it the kernel may drop the
+            overwrite when the file is unlinked, and the verdict says so.
+        chunk_size: Bytes for each write call, rounded up to a multiple of 4096 and at most 64 MiB; None takes 4 MiB.
+        follow_symlinks: Shred the file that a symbolic link leads to. The link itself stays, pointing nowhere.
+        dry_run: Change nothing; the report holds the plan and its expected verdict. The file is opened for reading
+            only, so a refusal to write shows only in a real run.
+        verify: Read the last pass back from the device and compare.
+        allow_hard_links: Take a file with other names. They stay and then hold the overwritten content.
+        force: Take a file without owner-write permission, and set that permission when the open needs it.
+        progress: Called with (bytes done, bytes in all), reads for `verify` included, at least every 64 MiB. What it
+            raises ends the run and leaves the file in place.
+
+    Returns:
+        What was done, what became of the old bytes (`verdict`, `reasons`), and what remains (`notes`).
+
+    Raises:
+        TypeError, ValueError: An argument, named in the message.
+        IsADirectoryError: The path is a directory.
+        FileAccessError: The file was refused, or writing, flushing, verifying or unlinking failed. The file is still
+            there; `report` on the error says how far it came.
+        SecureWipeError: The file is gone, but flushing the directory failed.
+        LockLimitError: No locked memory for the random stream's key.
+
+    Warns:
+        UserWarning: The file is sparse, or its old bytes may remain for a reason outside the caller's arguments.
+
+    Does not reach: earlier copies of the data, names in directory blocks and journals, remapped sectors and flash
+    cells, layers below the block device.
+    """
+    text = _path_text(path, "path")
+    options = ShredOptions(
+        passes=count(passes, "passes", 0, MAX_PASSES),
+        pattern=parse_pattern(pattern),
+        rename=check_flag(rename, "rename"),
+        sync=check_flag(sync, "sync"),
+        buffer_bytes=buffer_size(chunk_size),
+        follow_symlinks=check_flag(follow_symlinks, "follow_symlinks"),
+        dry_run=check_flag(dry_run, "dry_run"),
+        verify=check_flag(verify, "verify"),
+        allow_hard_links=check_flag(allow_hard_links, "allow_hard_links"),
+        force=check_flag(force, "force"),
+        warn=True,
+    )
+    _check_progress(progress)
+    return shred(text, options, progress)
+
+
+def wipe_free_space(
+    directory: _Path,
+    *,
+    chunk_size: int | None = None,
+    dry_run: bool = False,
+    reserve_bytes: int = 0,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> FreeSpaceReport:
+    """Fill the free space of a file system with random bytes, flush, and give it back.
+
+    The fillers have no names, so that a kill at any moment frees the space. While the file system is full, other
+    programs cannot write to it; `reserve_bytes` leaves them room that then stays uncovered.
+
+    Args:
+        directory: A directory on the file system; it must be writable.
+        chunk_size: Bytes for each write call, rounded up to a multiple of 4096 and at most 64 MiB; None takes 4 MiB.
+        dry_run: Write nothing; the report tells how much is free.
+        reserve_bytes: Stop while this much is still free, to the accuracy of the file system's own bookkeeping.
+        max_bytes: Stop after this much; None for no limit.
+        progress: Called with (bytes done, bytes in all as far as known), at least every 64 MiB.
+
+    Returns:
+        How much was written, why it stopped, and what such filling does not cover.
+
+    Raises:
+        TypeError, ValueError: An argument, named in the message.
+        FileNotFoundError, NotADirectoryError: By the path.
+        FileAccessError: No filler could be made, or a write or flush failed for a reason other than a full disk. The
+            space was given back; `report` on the error says how far it came.
+        LockLimitError: No locked memory for the random stream's key.
+
+    Does not reach: slack inside the last blocks of files, directory entries, inodes, the journal, reserved blocks
+    (unless run by root), snapshots, and what the device keeps to itself.
+    """
+    text = _path_text(directory, "directory")
+    buffer_bytes = buffer_size(chunk_size)
+    reserve = count(reserve_bytes, "reserve_bytes", 0)
+    limit = None if max_bytes is None else count(max_bytes, "max_bytes", 0)
+    _check_progress(progress)
+    options = FillOptions(buffer_bytes, check_flag(dry_run, "dry_run"), reserve, limit)
+    return fill(text, options, progress)

@@ -1,0 +1,156 @@
+"""What the system gives this process: limits, core dumps, swap, who may trace it. Read-only facts, nothing is changed.
+
+A fact that the system would not tell is None, never a guess.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ._lib import ffi, lib
+
+__all__ = ["CoreDumps", "Limit", "ProcessFacts", "SwapArea", "facts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A resource limit in bytes; None means unlimited.
+
+    Attributes:
+        soft_bytes: What is enforced.
+        hard_bytes: What an unprivileged process may raise it to.
+    """
+
+    soft_bytes: int | None
+    hard_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CoreDumps:
+    """Where the memory of this process would go if it crashed.
+
+    Attributes:
+        limit: RLIMIT_CORE. A soft limit of 0 stops core files, but not always a program that `pattern` pipes to.
+        pattern: /proc/sys/kernel/core_pattern: a file name, or a program after "|"; None when it cannot be read.
+        dumpable: Whether the kernel lets this process be dumped and traced by its own user. Read from the owner of
+            /proc/self, which becomes root for a process that is not dumpable; so None for root itself.
+    """
+
+    limit: Limit | None
+    pattern: str | None
+    dumpable: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class SwapArea:
+    """One line of /proc/swaps.
+
+    Attributes:
+        path: Device or file.
+        size_bytes, used_bytes: As the kernel counts them.
+        in_memory: A zram device, compressed memory; it can still have a backing device.
+        encrypted: True for a device-mapper target that says it is dm-crypt; otherwise None, because a layer below can
+            encrypt without saying so here.
+    """
+
+    path: str
+    size_bytes: int
+    used_bytes: int
+    in_memory: bool
+    encrypted: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """What `facts` found.
+
+    Attributes:
+        lock_limit: RLIMIT_MEMLOCK, after zeroizepy raised the soft limit to the hard one; None where there is none.
+        core_dumps: See CoreDumps.
+        swap: Areas in use, for the whole system; None when /proc/swaps cannot be read. In a container they are the
+            host's, if it shows them.
+        ptrace_scope: 0 to 3, from the Yama security module; None when the kernel does not have it, and then processes
+            of the same user may trace each other.
+        cpu_aes: Whether libsodium does AES-256-GCM on this CPU.
+        secretmem: Whether new secrets are put on memfd_secret pages.
+        secretmem_refused_by: "kernel", "ZEROIZEPY_BACKEND", or None when it is in use.
+    """
+
+    lock_limit: Limit | None
+    core_dumps: CoreDumps
+    swap: tuple[SwapArea, ...] | None
+    ptrace_scope: int | None
+    cpu_aes: bool
+    secretmem: bool
+    secretmem_refused_by: str | None
+
+    @property
+    def sodium_version(self) -> str:
+        """The version of the libsodium that is linked in."""
+        return str(ffi.string(lib.zpy_sodium_version()).decode())
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _limit(name: str) -> Limit | None:
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return None
+    pair = resource.getrlimit(getattr(resource, name))
+    soft, hard = (None if value == resource.RLIM_INFINITY else value for value in pair)
+    return Limit(soft, hard)
+
+
+def _dumpable() -> bool | None:
+    """Source: proc_pid(5), on the ownership of /proc/PID."""
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:
+        return None
+    try:
+        return os.stat("/proc/self").st_uid == os.geteuid()
+    except OSError:
+        return None
+
+
+def _is_encrypted(path: str) -> bool | None:
+    device = os.path.basename(os.path.realpath(path))
+    uuid = _read(f"/sys/class/block/{device}/dm/uuid")
+    return True if uuid is not None and uuid.startswith("CRYPT-") else None
+
+
+def parse_swaps(text: str) -> tuple[SwapArea, ...]:
+    """Turn the text of /proc/swaps into areas; sizes there are in KiB, and blanks in paths are octal escapes."""
+    areas = []
+    for line in text.splitlines()[1:]:
+        path, _kind, size, used = line.split()[:4]
+        path = path.replace("\\040", " ").replace("\\011", "\t")
+        is_zram = os.path.basename(path).startswith("zram") and path.startswith("/dev/")
+        areas.append(SwapArea(path, int(size) * 1024, int(used) * 1024, is_zram, _is_encrypted(path)))
+    return tuple(areas)
+
+
+def facts() -> ProcessFacts:
+    """Look at the limits and settings that decide where secrets of this process can end up.
+
+    Does not reach: the hypervisor, the firmware, and settings of a container's host that /proc does not show.
+    """
+    swaps = _read("/proc/swaps")
+    scope = _read("/proc/sys/kernel/yama/ptrace_scope")
+    secretmem = bool(lib.zpy_backing_kind() == lib.ZPY_BACKING_SECRETMEM)
+    opted_out = os.environ.get("ZEROIZEPY_BACKEND") == "mlock"
+    return ProcessFacts(
+        lock_limit=_limit("RLIMIT_MEMLOCK"),
+        core_dumps=CoreDumps(_limit("RLIMIT_CORE"), _read("/proc/sys/kernel/core_pattern"), _dumpable()),
+        swap=None if swaps is None else parse_swaps(swaps),
+        ptrace_scope=int(scope) if scope is not None and scope.isdigit() else None,
+        cpu_aes=lib.zpy_has_aes() == 1,
+        secretmem=secretmem,
+        secretmem_refused_by=None if secretmem else "ZEROIZEPY_BACKEND" if opted_out else "kernel",
+    )

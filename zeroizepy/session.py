@@ -1,0 +1,294 @@
+"""Temporary files and secrets that are gone when the session ends.
+
+    >>> with SecureSession() as session:  # doctest: +SKIP
+    ...     path = session.create_temp_file(".txt")
+    ...     secret = session.create_secret(b"password123")
+
+Leaving the block closes the secrets, shreds the files, and removes the session's private directory, after an exception
+too. A session that is dropped or alive when the interpreter exits is cleaned up then. A process that is killed leaves
+its files behind; use storage in memory (`dir="/dev/shm"`) for what must not survive that.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+import warnings
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import _lib
+from .exceptions import SecureWipeError
+from .file import ShredReport
+from .memory import SecureMemory
+from .shred.options import BUFFER_BYTES, ShredOptions, parse_pattern
+from .shred.run import shred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["SecureSession", "secure_session"]
+
+_OPTIONS = ShredOptions(
+    passes=3,
+    pattern=parse_pattern("random"),
+    rename=True,
+    sync=True,
+    buffer_bytes=BUFFER_BYTES,
+    follow_symlinks=False,
+    dry_run=False,
+    verify=False,
+    allow_hard_links=False,
+    force=True,
+    warn=False,
+)
+"""Without warnings: turned into errors they would leave a file behind, and the reports say the same."""
+
+
+class _Holdings:
+    """What a session must get rid of. Apart from the session, so that a finalizer can hold it."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.lock = threading.Lock()
+        self.closed = False
+        self.directory: str | None = None
+        self.files: list[str] = []
+        self.secrets: list[SecureMemory] = []
+        self.reports: list[ShredReport] = []
+        self.errors: list[Exception] = []
+
+    def release(self) -> list[Exception]:
+        """Close the secrets, shred the files, remove the directory. Each step runs whatever the others did.
+
+        An item leaves its list only when it was dealt with, so that a release which Ctrl-C broke off can be repeated.
+        A forked child only lets go: its parent's files are not its own, and the secrets never came along.
+
+        Returns:
+            What failed, in order; empty when all is gone.
+        """
+        if self.owner != os.getpid():
+            # The lock may have been held by a thread that the fork left behind, so it is not asked for.
+            self.closed = True
+            return []
+        with self.lock:
+            self.errors.clear()
+            while self.secrets:
+                self._attempt(self.secrets[-1].close)
+                self.secrets.pop()
+            while self.files:
+                self._shred(self.files[-1])
+                self.files.pop()
+            if self.directory is not None:
+                self._attempt(self._remove_directory)
+                self.directory = None
+            self.closed = True
+            return list(self.errors)
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - whatever one step raises must not keep the next from running.
+            self.errors.append(error)
+
+    def _shred(self, path: str) -> None:
+        try:
+            self.reports.append(shred(path, _OPTIONS))
+        except Exception as error:  # noqa: BLE001 - as above.
+            report = getattr(error, "report", None)
+            if isinstance(report, ShredReport):
+                self.reports.append(report)
+            self.errors.append(error)
+
+    def _remove_directory(self) -> None:
+        """Shred what programs left beside the session's files (backups, swap files), then remove the directory."""
+        assert self.directory is not None  # noqa: S101 - the caller looked.
+        try:
+            with os.scandir(self.directory) as entries:
+                left = [entry.path for entry in entries if not stat.S_ISDIR(entry.stat(follow_symlinks=False).st_mode)]
+        except FileNotFoundError:
+            return
+        for path in left:
+            self._shred(path)
+        os.rmdir(self.directory)
+
+
+def _finalize(holdings: _Holdings) -> None:
+    """Clean up after a session that nobody closed; there is nobody to raise to, so failures are warned of."""
+    for error in holdings.release():
+        warnings.warn(f"a session that was not closed left something behind: {error}", ResourceWarning, stacklevel=2)
+
+
+class SecureSession:
+    """Tracks temporary files and secrets; all are gone when it ends.
+
+    Use it in a `with` statement, or call `close`; afterwards `reports` says for each file whether its bytes were
+    overwritten where they lay. Thread-safe: any thread may create, one closes. A forked child must
+    make a session of its own.
+    """
+
+    __slots__ = ("__weakref__", "_finalizer", "_holdings")
+
+    def __init__(self) -> None:
+        self._holdings = _Holdings()
+        self._finalizer = weakref.finalize(self, _finalize, self._holdings)
+
+    def __enter__(self) -> SecureSession:  # noqa: PYI034 - typing.Self needs Python 3.11.
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if value is None:
+            self.close()
+            return
+        # The body's exception is the one that the caller must see; what failed here goes along with it.
+        for error in self._release():
+            _attach(value, f"the session's clean-up failed: {error}")
+
+    def __repr__(self) -> str:
+        holdings = self._holdings
+        state = "closed" if holdings.closed else "open"
+        return f"<SecureSession: {len(holdings.files)} files, {len(holdings.secrets)} secrets, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle 'SecureSession' object")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session has ended."""
+        return self._holdings.closed
+
+    @property
+    def reports(self) -> tuple[ShredReport, ...]:
+        """What became of each file, in the order of shredding; empty until the session ends."""
+        return tuple(self._holdings.reports)
+
+    def create_temp_file(
+        self,
+        suffix: str = "",
+        prefix: str = "tmp",
+        dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the seed's.
+    ) -> Path:
+        """Create an empty file that only its owner can read and write (mode 0600), to be shredded at the end.
+
+        Args:
+            suffix: End of its name.
+            prefix: Begin of its name.
+            dir: Where; None takes a directory that belongs to this session alone (mode 0700). Whatever else is left
+                in that directory at the end is shredded too.
+
+        Returns:
+            Its absolute path. The file is closed.
+
+        Raises:
+            TypeError: `suffix` or `prefix` is no str.
+            ValueError: The session is closed, or a name has a path separator.
+            OSError: The file cannot be made.
+
+        Does not reach: copies that programs make elsewhere, and blocks that the file gave up before the end (by
+        truncation, or by being replaced with another file). On flash and copy-on-write storage see `secure_delete`.
+        """
+        # tempfile brings half a dozen modules along, which `import zeroizepy` must not pay for.
+        import tempfile
+
+        for text, name in ((suffix, "suffix"), (prefix, "prefix")):
+            if not isinstance(text, str):
+                raise TypeError(f"{name} must be str, not {type(text).__name__}")
+            if os.sep in text or "\0" in text:
+                raise ValueError(f"{name} must be part of a file name, not {text!r}")
+        holdings = self._holdings
+        with holdings.lock:
+            self._check_open()
+            if dir is None and holdings.directory is None:
+                holdings.directory = os.path.abspath(tempfile.mkdtemp(prefix="zeroizepy-"))
+            place = holdings.directory if dir is None else os.path.abspath(os.fspath(dir))
+            fd, path = tempfile.mkstemp(suffix=suffix, prefix=prefix, dir=place)
+            holdings.files.append(path)
+        os.close(fd)
+        return Path(path)
+
+    def create_secret(self, data: bytes | bytearray | memoryview, *, wipe_input: bool = False) -> SecureMemory:
+        """Copy `data` into secure memory that is wiped and released at the end.
+
+        Args:
+            data: At least one byte.
+            wipe_input: Zero `data` once it is copied; it must be writable.
+
+        Raises:
+            TypeError: Not bytes-like, or `wipe_input` with data that cannot be written, such as bytes.
+            ValueError: The session is closed, or `data` is empty.
+            LockLimitError: The lock budget is spent; `data` is then unchanged.
+
+        Does not reach: without `wipe_input`, the caller's own copy.
+        """
+        target = _writable(data) if wipe_input else None
+        holdings = self._holdings
+        with holdings.lock:
+            self._check_open()
+            secret = SecureMemory.from_bytes(data)
+            holdings.secrets.append(secret)
+        if target is not None:
+            _lib.lib.zpy_cell_memzero(target, len(target))
+        return secret
+
+    def close(self) -> None:
+        """End the session: close the secrets, shred the files with 3 random passes, remove the private directory.
+
+        Idempotent. Files that are gone already are fine.
+
+        Raises:
+            SecureWipeError: Something was not got rid of. All other steps ran to their end first; further failures
+                stand in the error's `__notes__`.
+        """
+        errors = self._release()
+        if not errors:
+            return
+        first, *others = errors
+        if not isinstance(first, SecureWipeError):
+            wrapped = SecureWipeError(f"the session left something behind: {first}")
+            wrapped.__cause__ = first
+            first = wrapped
+        for error in others:
+            _attach(first, f"also failed: {error}")
+        raise first
+
+    def _release(self) -> list[Exception]:
+        if not self._finalizer.alive:
+            return []
+        errors = self._holdings.release()
+        self._finalizer.detach()
+        return errors
+
+    def _check_open(self) -> None:
+        if self._holdings.closed:
+            raise ValueError("SecureSession is closed; create a new one")
+        if self._holdings.owner != os.getpid():
+            raise ValueError("SecureSession belongs to the parent process; create one after the fork")
+
+
+def _writable(data: bytearray | memoryview | bytes) -> Any:
+    try:
+        return _lib.ffi.from_buffer("uint8_t[]", data, require_writable=True)
+    except (TypeError, BufferError, ValueError):
+        raise TypeError(
+            f"wipe_input needs a writable contiguous buffer such as bytearray, not {type(data).__name__}"
+        ) from None
+
+
+def _attach(error: BaseException, text: str) -> None:
+    """Add a note to an exception; before Python 3.11 it stands in the same attribute, which few tools print there."""
+    if sys.version_info >= (3, 11):
+        error.add_note(text)
+    else:
+        error.__dict__.setdefault("__notes__", []).append(text)
+
+
+def secure_session() -> SecureSession:
+    """A new session, for use in a `with` statement."""
+    return SecureSession()

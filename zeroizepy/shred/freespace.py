@@ -1,0 +1,225 @@
+"""Filling free space with random bytes through unlinked files, so that even a kill gives the space back at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zeroizepy.exceptions import FileAccessError
+
+from . import names
+from .facts import mount_of
+from .options import BLOCK_BYTES, Pattern
+from .passes import SPAN_BYTES, SpanWriter, set_direct
+from .report import FreeSpaceReport
+
+if TYPE_CHECKING:
+    from .run import Progress
+
+__all__ = ["FillOptions", "fill"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TOP_UP_ROUNDS = 3
+_NOTES = (
+    "space after the end of files inside their last block is not covered",
+    "names and attributes in directories, free inodes and the journal are not covered",
+    "blocks that the file system holds back for its own needs are not covered (ext4 keeps up to 2 % of itself)",
+    "spare sectors and cells that the device keeps to itself are not covered",
+    "snapshots and other file systems on the same device are not covered",
+)
+_NOTE_RESERVED = "blocks that the file system reserves for root are not covered"
+
+
+@dataclass(frozen=True, slots=True)
+class FillOptions:
+    """The checked arguments of `wipe_free_space`."""
+
+    buffer_bytes: int
+    dry_run: bool
+    reserve_bytes: int
+    max_bytes: int | None
+
+
+def _open_filler(directory: int) -> int:
+    """A new file without a name on the directory's file system."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+                raise
+    name = names.random_name(16)
+    fd = os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    try:
+        os.unlink(name, dir_fd=directory)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class _Fill:
+    """One run over one file system. All fillers stay open to the end: closing one would free its blocks."""
+
+    def __init__(self, path: str, directory: int, options: FillOptions) -> None:
+        self.path = path
+        self.directory = directory
+        self.options = options
+        self.started = time.monotonic()
+        self.fillers: list[int] = []
+        self.sizes: list[int] = []
+        self.available_bytes = self._available()
+        self.stopped_by: str | None = None
+
+    @property
+    def written(self) -> int:
+        return sum(self.sizes)
+
+    def _available(self) -> int:
+        status = os.fstatvfs(self.directory)
+        # Root writes into the reserved blocks too, so for root they are free space.
+        return (status.f_bfree if os.geteuid() == 0 else status.f_bavail) * status.f_frsize
+
+    @property
+    def goal_bytes(self) -> int:
+        goal = max(0, self.available_bytes - self.options.reserve_bytes)
+        return goal if self.options.max_bytes is None else min(goal, self.options.max_bytes)
+
+    def _allowance(self) -> int:
+        """Bytes that may be written next; 0 sets `stopped_by`."""
+        allowed = SPAN_BYTES
+        if self.options.max_bytes is not None:
+            allowed = min(allowed, self.options.max_bytes - self.written)
+            if allowed <= 0:
+                self.stopped_by = "limit"
+        if self.options.reserve_bytes:
+            left = self._available() - self.options.reserve_bytes
+            if left < BLOCK_BYTES:
+                self.stopped_by = "reserve"
+            allowed = min(allowed, left)
+        # Each span but the last of a filler ends at a block, where the next can begin.
+        return 0 if self.stopped_by else allowed if allowed < BLOCK_BYTES else allowed // BLOCK_BYTES * BLOCK_BYTES
+
+    def fill_one(self, writer: SpanWriter, progress: Progress | None) -> None:
+        """Add a filler and write until the space, the file size, or the allowance ends."""
+        fd = _open_filler(self.directory)
+        self.fillers.append(fd)
+        self.sizes.append(0)
+        direct = set_direct(fd, wanted=True)
+        while allowed := self._allowance():
+            start = self.sizes[-1]
+            result = writer.write(fd, start, start + allowed, len(self.fillers), direct=direct)
+            direct = result.direct
+            self.sizes[-1] = start + result.done_bytes
+            if result.error_number == errno.EFBIG and self.sizes[-1]:
+                return
+            if result.error_number:
+                self._stop(result.error_number)
+                return
+            if progress is not None:
+                progress(self.written, max(self.goal_bytes, self.written))
+
+    def _stop(self, number: int) -> None:
+        if number == errno.EFBIG:
+            self.stopped_by = "file_size"
+        elif number in _FULL:
+            self.stopped_by = "full" if number == errno.ENOSPC else "quota"
+        else:
+            raise OSError(number, os.strerror(number))
+
+    def top_up(self, writer: SpanWriter) -> int:
+        """Fill what a large write left over, in smaller and smaller writes. Returns the bytes gained."""
+        fd, before = self.fillers[-1], self.sizes[-1]
+        set_direct(fd, wanted=False)
+        # A write begins at a block, so each step shorter than one tries the same block with a nearer end.
+        for step in (1 << 20, 1 << 16, BLOCK_BYTES, *range(BLOCK_BYTES - 512, 0, -512)):
+            failed = False
+            while not failed:
+                start = self.sizes[-1] // BLOCK_BYTES * BLOCK_BYTES
+                result = writer.write(fd, start, start + step, len(self.fillers), direct=False)
+                failed = bool(result.error_number) or step < BLOCK_BYTES
+                self.sizes[-1] = max(self.sizes[-1], start + result.done_bytes)
+                if result.error_number not in (0, errno.EFBIG, *_FULL):
+                    self._stop(result.error_number)
+            if self.sizes[-1] % BLOCK_BYTES:
+                break
+        return self.sizes[-1] - before
+
+    def flush(self) -> None:
+        """Force all fillers to the device; a file system that finds out only now that it is full is full."""
+        for fd in self.fillers:
+            _sync_full(fd)
+
+    def close(self) -> None:
+        """Give the space back. The report can still be made afterwards."""
+        while self.fillers:
+            os.close(self.fillers.pop())
+
+    def carry_out(self, progress: Progress | None) -> None:
+        with closing(SpanWriter(self.options.buffer_bytes, Pattern("random", None))) as writer:
+            while self.stopped_by is None:
+                self.fill_one(writer, progress)
+            rounds = _TOP_UP_ROUNDS if self.stopped_by in ("full", "quota") else 0
+            # A flush settles what the file system had set aside for delayed allocation, and some of it comes free.
+            while rounds and self.top_up(writer):
+                self.flush()
+                rounds -= 1
+            self.flush()
+
+    def report(self, error: str | None = None) -> FreeSpaceReport:
+        return FreeSpaceReport(
+            directory=self.path,
+            file_system=mount_of(self.directory).file_system,
+            dry_run=self.options.dry_run,
+            available_bytes=self.available_bytes,
+            bytes_written=self.written,
+            fillers=len(self.sizes),
+            stopped_by=self.stopped_by,
+            notes=_NOTES if os.geteuid() == 0 else (*_NOTES, _NOTE_RESERVED),
+            error=error,
+            seconds=time.monotonic() - self.started,
+        )
+
+
+def _sync_full(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+
+
+def fill(path: str, options: FillOptions, progress: Progress | None) -> FreeSpaceReport:
+    """Overwrite the free space of the file system that holds `path`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: By the path.
+        FileAccessError: The system refused or a write failed; the space was given back, `.report` says how far it
+            came.
+    """
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise FileAccessError(error.errno, error.strerror, path) from error
+    try:
+        run = _Fill(path, directory, options)
+        try:
+            if not options.dry_run:
+                run.carry_out(progress)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            failure = FileAccessError(number, f"filling free space failed: {os.strerror(number)}", path)
+            failure.report = run.report(failure.strerror)
+            raise failure from error
+        finally:
+            run.close()
+        return run.report()
+    finally:
+        os.close(directory)

@@ -1,0 +1,124 @@
+"""Taking a file's name away without ever touching a bystander.
+
+A file is renamed onto an empty placeholder that was made with O_EXCL under a random name, so no existing file can be
+replaced; what is unlinked in the end stands under a name that only this process knows. Every step compares inodes.
+
+Does not reach: what the file system keeps of old names in directory blocks and journals.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from .target import same_file
+
+__all__ = ["NameReplacedError", "hide", "is_ours", "sync_directory", "unlink"]
+
+_ALPHABET = b"abcdefghijklmnopqrstuvwxyz012345"
+"""32 letters: a random byte picks one without favour."""
+
+_ATTEMPTS = 64
+_UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EROFS)
+
+
+class NameReplacedError(OSError):
+    """Another file stands under the name by now; its content was left alone.
+
+    Args:
+        name: What was to be renamed or unlinked.
+        moved_to: Where the other file is now when its name could not be given back to it.
+    """
+
+    def __init__(self, name: str, moved_to: str | None = None) -> None:
+        fate = "that file was left alone" if moved_to is None else f"that file is now called {moved_to!r}"
+        super().__init__(errno.ESTALE, f"the name belongs to another file by now; {fate}", name)
+
+
+def random_name(length: int) -> str:
+    """A name of `length` letters and digits."""
+    return bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(length)).decode("ascii")
+
+
+def is_ours(directory: int, name: str, fd: int) -> bool:
+    """Whether `name` still refers to the open file."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return same_file(status, os.fstat(fd))
+
+
+def _make_placeholder(directory: int, length: int) -> str:
+    """Create an empty file under a free random name; a crowded length makes way for the next."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    for attempt in range(_ATTEMPTS):
+        name = random_name(length + attempt // 16)
+        try:
+            os.close(os.open(name, flags, 0o600, dir_fd=directory))
+        except FileExistsError:
+            continue
+        return name
+    raise OSError(errno.EEXIST, "no free random name was found")
+
+
+def _give_back(directory: int, hidden: str, name: str) -> NameReplacedError:
+    """Put a bystander that was moved by a race back under its name, never over another file. Returns what to raise."""
+    try:
+        os.link(hidden, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return NameReplacedError(name, moved_to=hidden)
+    os.unlink(hidden, dir_fd=directory)
+    return NameReplacedError(name)
+
+
+def hide(directory: int, name: str, fd: int) -> str:
+    """Rename the open file to a random name of the same length. Returns that name.
+
+    Args:
+        directory: Descriptor of the directory.
+        name: The file's name there.
+        fd: The open file that the name must refer to.
+
+    Raises:
+        NameReplacedError: It refers to another file.
+        OSError: The directory takes no further name, or the rename was refused; the old name stands.
+    """
+    if not is_ours(directory, name, fd):
+        raise NameReplacedError(name)
+    hidden = _make_placeholder(directory, len(os.fsencode(name)))
+    try:
+        os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        os.unlink(hidden, dir_fd=directory)
+        raise
+    if not is_ours(directory, hidden, fd):
+        raise _give_back(directory, hidden, name)
+    return hidden
+
+
+def unlink(directory: int, name: str, fd: int) -> None:
+    """Unlink `name` when it still refers to the open file.
+
+    Raises:
+        NameReplacedError: It refers to another file.
+        OSError: The system refused.
+    """
+    if not is_ours(directory, name, fd):
+        raise NameReplacedError(name)
+    os.unlink(name, dir_fd=directory)
+
+
+def sync_directory(directory: int) -> bool:
+    """Flush the directory. False when the file system has no such flush or we may not read the directory.
+
+    Raises:
+        OSError: The flush itself failed.
+    """
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno in _UNSYNCABLE:
+            return False
+        raise
+    return True

@@ -1,0 +1,134 @@
+"""The typed edge to the C core: a writer with its buffers, the key of the random stream, one span at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zeroizepy import _lib
+
+if TYPE_CHECKING:
+    from .options import Pattern
+
+__all__ = ["SPAN_BYTES", "SpanResult", "SpanWriter", "flush", "set_direct"]
+
+SPAN_BYTES = 64 << 20
+"""Bytes for each call into the core: between two calls Ctrl-C and progress get their turn."""
+
+_O_DIRECT: int = getattr(os, "O_DIRECT", 0)
+
+
+def flush(fd: int) -> None:
+    """Force the bytes of `fd` to the device, with what is needed to find them again.
+
+    Raises:
+        OSError: The system could not; the bytes may be lost.
+    """
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def set_direct(fd: int, *, wanted: bool) -> bool:
+    """Turn O_DIRECT on or off. Returns whether it is on now; a refusal is an answer, not an error."""
+    if not _O_DIRECT:
+        return False
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | _O_DIRECT if wanted else flags & ~_O_DIRECT)
+    except OSError:
+        return bool(flags & _O_DIRECT)
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class SpanResult:
+    """What one call reached.
+
+    Attributes:
+        done_bytes: Written, or found equal, from the start of the span on.
+        error_number: errno of the call that failed, or 0.
+        direct: O_DIRECT was still in force at the end.
+        different: A comparison found a difference after `done_bytes`.
+    """
+
+    done_bytes: int
+    error_number: int
+    direct: bool
+    different: bool
+
+
+class SpanWriter:
+    """Buffers, and a key for random passes. `close` frees the one and wipes the other.
+
+    Args:
+        buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken.
+        pattern: What is written.
+
+    Raises:
+        MemoryError: No memory for the buffers.
+        LockLimitError: No locked memory for the key.
+    """
+
+    __slots__ = ("_key", "_pattern", "_writer")
+
+    def __init__(self, buffer_bytes: int, pattern: Pattern) -> None:
+        # The core reads this memory during calls, so it lives as long as the writer does.
+        self._pattern: Any = _lib.ffi.from_buffer("uint8_t[]", pattern.data or b"")
+        self._key = 0
+        self._writer: Any = _lib.lib.zpy_writer_new(buffer_bytes)
+        if self._writer == _lib.ffi.NULL:
+            raise MemoryError(f"no memory for 2 buffers of {buffer_bytes} bytes; pass a smaller chunk_size")
+        if pattern.data is None:
+            try:
+                self._key = _lib.new_handle(_lib.ffi.NULL, 32, _lib.lib.ZPY_RANDOM)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Free the buffers and wipe the key. Idempotent."""
+        writer, self._writer = self._writer, _lib.ffi.NULL
+        key, self._key = self._key, 0
+        _lib.lib.zpy_writer_free(writer)
+        if key:
+            _lib.lib.zpy_cell_wipe(key)
+
+    def write(self, fd: int, start: int, stop: int, stream: int, *, direct: bool) -> SpanResult:
+        """Write bytes [start, stop) of `fd`; short writes and interrupted calls are continued.
+
+        Args:
+            fd: Writable descriptor.
+            start: A multiple of 4096.
+            stop: `start` and up.
+            stream: Which random stream: one number for each pass.
+            direct: Whether `fd` has O_DIRECT now.
+        """
+        request = self._request(fd, start, stop, stream)
+        request.direct = direct
+        return self._call(_lib.lib.zpy_overwrite_span, request)
+
+    def compare(self, fd: int, start: int, stop: int, stream: int, *, direct: bool) -> SpanResult:
+        """Read bytes [start, stop) back and compare them with what `write` wrote there."""
+        request = self._request(fd, start, stop, stream)
+        request.direct = direct
+        return self._call(_lib.lib.zpy_verify_span, request)
+
+    def _request(self, fd: int, start: int, stop: int, stream: int) -> Any:
+        request = _lib.ffi.new("struct zpy_span_request *")
+        request.fd, request.start, request.stop = fd, start, stop
+        request.stream_key, request.stream_number = self._key, stream
+        request.pattern, request.pattern_bytes = self._pattern, len(self._pattern)
+        return request
+
+    def _call(self, function: Any, request: Any) -> SpanResult:
+        lib, answer = _lib.lib, _lib.ffi.new("struct zpy_span_result *")
+        status = function(self._writer, request, answer)
+        if status not in (lib.ZPY_OK, lib.ZPY_SYSTEM, lib.ZPY_FORGED):
+            _lib.raise_status(status)
+        number = (answer.system_error or errno.EIO) if status == lib.ZPY_SYSTEM else 0
+        return SpanResult(int(answer.done_bytes), int(number), bool(answer.direct), bool(status == lib.ZPY_FORGED))

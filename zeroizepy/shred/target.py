@@ -1,0 +1,172 @@
+"""From a path to one open descriptor of a regular file, refusing everything else before it is written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zeroizepy.exceptions import FileAccessError
+
+from .report import ShredReport, explain
+
+if TYPE_CHECKING:
+    from .options import ShredOptions
+
+__all__ = ["Target", "check_status", "find", "open_file", "refusal", "same_file"]
+
+_OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_DIRECTORY_FLAGS = os.O_DIRECTORY | os.O_CLOEXEC
+_O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A name in an open directory: all later steps go through `directory`, so a renamed parent does no harm.
+
+    Attributes:
+        path: As the caller knows it.
+        directory: Descriptor; whoever got the target closes it.
+        name: The last component.
+        status: What stood there when it was found; a symbolic link is not followed.
+    """
+
+    path: str
+    directory: int
+    name: str
+    status: os.stat_result
+
+
+def refusal(path: str, code: str, number: int, text: str, size_bytes: int = 0) -> FileAccessError:
+    """The error for a file that is not touched, with its report attached."""
+    error = FileAccessError(number, text, path)
+    error.report = ShredReport(path, size_bytes=size_bytes, verdict="refused", reasons=(code,), error=text)
+    return error
+
+
+def _is_a_directory(path: str) -> IsADirectoryError:
+    return IsADirectoryError(errno.EISDIR, "is a directory; give the files in it", path)
+
+
+def _open_directory(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | _DIRECTORY_FLAGS)
+    except PermissionError:
+        # A directory that may be entered but not listed serves, only that it cannot be flushed.
+        return os.open(path, _O_PATH | _DIRECTORY_FLAGS)
+
+
+def find(path: str) -> Target | None:
+    """Look at what stands at `path` without opening it.
+
+    Returns:
+        The target, whose `directory` the caller closes; None when there is nothing.
+
+    Raises:
+        IsADirectoryError: It is a directory.
+        FileAccessError: The system would not say, or the path runs through something that is no directory.
+    """
+    parent, name = os.path.split(path)
+    try:
+        if name in ("", os.curdir, os.pardir):
+            os.lstat(path)  # Nothing but a directory answers to such a path.
+            raise _is_a_directory(path)
+        directory = _open_directory(parent or os.curdir)
+        try:
+            return Target(path, directory, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
+        except BaseException:
+            os.close(directory)
+            raise
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        raise
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise refusal(path, "permission", number, f"cannot look at it: {os.strerror(number)}") from error
+
+
+def _special_kind(mode: int) -> str | None:
+    if stat.S_ISFIFO(mode):
+        return "fifo"
+    if stat.S_ISSOCK(mode):
+        return "socket"
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return "device"
+    return None if stat.S_ISREG(mode) else "not_a_file"
+
+
+def check_status(path: str, status: os.stat_result, options: ShredOptions) -> None:
+    """Refuse what is no regular file, what has other names, and what its owner has write-protected.
+
+    Raises:
+        IsADirectoryError: A directory.
+        FileAccessError: Anything else; its report's verdict is `refused`.
+    """
+    if stat.S_ISDIR(status.st_mode):
+        raise _is_a_directory(path)
+    kind = _special_kind(status.st_mode)
+    if kind is not None:
+        raise refusal(path, kind, errno.EINVAL, f"is {explain(kind)}; only regular files are overwritten")
+    if status.st_nlink > 1 and not options.allow_hard_links:
+        text = f"has {status.st_nlink} names (hard links); allow_hard_links=True overwrites the content of all of them"
+        raise refusal(path, "hard_links", errno.EMLINK, text, status.st_size)
+    if not status.st_mode & stat.S_IWUSR and not options.force:
+        text = "has no owner-write permission; chmod u+w it or pass force=True"
+        raise refusal(path, "read_only", errno.EACCES, text, status.st_size)
+
+
+def same_file(left: os.stat_result, right: os.stat_result) -> bool:
+    """Whether both are the same inode."""
+    return (left.st_dev, left.st_ino) == (right.st_dev, right.st_ino)
+
+
+def _make_writable(target: Target) -> None:
+    """Give the owner read and write permission, through a descriptor so that no swapped name can receive it."""
+    fd = os.open(target.name, _O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.directory)
+    try:
+        status = os.fstat(fd)
+        if same_file(status, target.status):
+            os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(status.st_mode) | stat.S_IRUSR | stat.S_IWUSR)
+    finally:
+        os.close(fd)
+
+
+def _check_opened(target: Target, status: os.stat_result, options: ShredOptions) -> None:
+    if not same_file(status, target.status):
+        raise refusal(target.path, "replaced", errno.ESTALE, "was replaced by another file while it was opened")
+    check_status(target.path, status, options)
+
+
+def open_file(target: Target, options: ShredOptions) -> int:
+    """Open the target itself: no link is followed, nothing is truncated, no FIFO or terminal can hold us up.
+
+    A dry run opens for reading only: an open for writing already makes some file systems copy the file.
+
+    Returns:
+        A descriptor of the very file that `find` saw; the caller closes it.
+
+    Raises:
+        FileAccessError: The system refused, or something else stands at the path by now.
+    """
+    flags = _OPEN_FLAGS | (os.O_RDONLY if options.dry_run else os.O_RDWR)
+    try:
+        try:
+            fd = os.open(target.name, flags, dir_fd=target.directory)
+        except PermissionError:
+            if not options.force or options.dry_run:
+                raise
+            _make_writable(target)
+            fd = os.open(target.name, flags, dir_fd=target.directory)
+    except OSError as error:
+        number = error.errno or errno.EIO
+        code = "replaced" if number in (errno.ELOOP, errno.ENOENT, errno.ENXIO) else "permission"
+        raise refusal(target.path, code, number, f"cannot be opened: {os.strerror(number)}") from error
+    try:
+        _check_opened(target, os.fstat(fd), options)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,211 @@
+"""What cells, secure memory and keys have in common: protection, borrowing, and having no text form."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+
+from . import _lib
+from ._lib import ffi, lib
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = [
+    "Borrow",
+    "Borrowable",
+    "Protection",
+    "Redacted",
+    "check_size",
+    "export_view",
+    "null_status",
+    "option_bits",
+    "protection_of",
+    "read_bytes",
+]
+
+_BACKINGS = {
+    lib.ZPY_BACKING_NONE: "none",
+    lib.ZPY_BACKING_MLOCK: "mlock",
+    lib.ZPY_BACKING_SECRETMEM: "memfd_secret",
+}
+_FORKS = {
+    lib.ZPY_FORK_INHERITED: "inherited",
+    lib.ZPY_FORK_WIPED: "wiped",
+    lib.ZPY_FORK_ABSENT: "absent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What the system calls granted for one secret.
+
+    Attributes:
+        tier: "packed" (a slot among others) or "isolated" (own pages, no access while nobody borrows them).
+        backing: "memfd_secret" (not even root reads it through /proc/PID/mem), "mlock", or "none".
+        locked: The pages cannot be swapped: mlock returned 0, or they are secretmem, which is never swapped.
+        guarded: Inaccessible pages lie directly before and behind.
+        dump_excluded: madvise(MADV_DONTDUMP) returned 0.
+        fork: What a forked child finds: "absent", "wiped" (zeros) or "inherited" (its own copy).
+        page_bytes: Bytes of the page run that holds the secret, guards not counted.
+    """
+
+    tier: str
+    backing: str
+    locked: bool
+    guarded: bool
+    dump_excluded: bool
+    fork: str
+    page_bytes: int
+
+
+@runtime_checkable
+class Borrowable(Protocol):
+    """Anything that lends its bytes as a memoryview: cells, views of cells, secure memory, keys."""
+
+    def borrow(self) -> AbstractContextManager[memoryview]:
+        """Lend the bytes, without a copy."""
+
+
+class Redacted:
+    """Base of objects that hold a secret: no text form, no pickle, no copy."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: [REDACTED]>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __format__(self, format_spec: str) -> str:
+        return format(repr(self), format_spec)
+
+    def _refuse_copy(self, *_args: object) -> NoReturn:
+        raise TypeError(f"cannot pickle '{type(self).__name__}' object")
+
+    __reduce__ = __reduce_ex__ = __getstate__ = __copy__ = __deepcopy__ = _refuse_copy
+
+
+def option_bits(tier: str = "packed", policy: str | None = None, inherit: bool = False) -> int:
+    """Check the arguments that choose a protection and turn them into the core's option bits.
+
+    Raises:
+        ValueError: An unknown tier or policy, or one that this version does not have.
+    """
+    if tier not in ("packed", "isolated"):
+        raise ValueError(f"tier must be 'packed' or 'isolated', not {tier!r}")
+    if policy not in (None, "strict"):
+        raise ValueError(f"policy must be None or 'strict', not {policy!r}")
+    return (lib.ZPY_ISOLATED if tier == "isolated" else 0) | (lib.ZPY_INHERIT if inherit else 0)
+
+
+def protection_of(handle: int) -> tuple[int, Protection | None]:
+    """The core's status for a handle, and its protection when that is ZPY_OK."""
+    raw = ffi.new("struct zpy_protection *")
+    status = lib.zpy_cell_protection(handle, raw)
+    if status != lib.ZPY_OK:
+        return status, None
+    return status, Protection(
+        tier="isolated" if raw.isolated else "packed",
+        backing=_BACKINGS[raw.backing],
+        locked=bool(raw.locked),
+        guarded=bool(raw.guarded),
+        dump_excluded=bool(raw.dump_excluded),
+        fork=_FORKS[raw.fork],
+        page_bytes=raw.page_bytes,
+    )
+
+
+def export_view(address: Any, size: int, handle: int) -> memoryview:
+    """Wrap a pinned address; the pin is dropped when the last view of any kind onto it is gone."""
+
+    def drop_pin(_address: object, handle: int = handle, unpin: Any = lib.zpy_cell_unpin) -> None:
+        unpin(handle)
+
+    return memoryview(ffi.buffer(ffi.gc(address, drop_pin), size))
+
+
+def read_bytes(handle: int, offset: int, size: int, read: Any = None) -> tuple[int, bytes]:
+    """Copy bytes out of a cell into exactly one new `bytes` object.
+
+    The core fills the object before anybody else has seen it; objects of up to one byte are shared by the whole
+    interpreter, so these take a detour that is wiped.
+
+    Returns:
+        The core's status, and the bytes when that is ZPY_OK.
+    """
+    out = bytes(size) if size > 1 else ffi.new("uint8_t[1]")
+    status = lib.zpy_cell_read(handle, offset, out, size) if read is None else read(handle, out, size)
+    if size > 1:
+        return status, out
+    result = bytes(ffi.buffer(out, size))
+    lib.zpy_cell_memzero(out, 1)
+    return status, result
+
+
+def null_status(handle: int) -> int:
+    """Why the core gave no address a moment ago."""
+    number = _lib.system_error_number()
+    status = int(lib.zpy_cell_state(handle))
+    if status == lib.ZPY_OK:
+        status = lib.ZPY_SYSTEM if number else lib.ZPY_WIPED
+    return status
+
+
+class Borrow(AbstractContextManager[memoryview]):
+    """Lends a secret's bytes for the length of a `with` block, without a copy.
+
+    A slice or array made from the view may outlive the block: it never reaches another secret, and reads zeros once the
+    secret is wiped.
+    """
+
+    __slots__ = ("_counted", "_fail", "_handle", "_size", "_view", "_writable")
+
+    def __init__(self, handle: int, size: int, fail: Any, *, writable: bool = False, counted: bool = True) -> None:
+        self._handle = handle
+        self._size = size
+        self._fail = fail
+        self._writable = writable
+        self._counted = counted
+        self._view: memoryview | None = None
+
+    def __enter__(self) -> memoryview:
+        if self._view is not None:
+            raise RuntimeError("this borrow is already open; call borrow() again for another")
+        handle = self._handle
+        address = lib.zpy_cell_open(handle) if self._counted else lib.zpy_cell_pin(handle)
+        if address == ffi.NULL:
+            self._fail(null_status(handle))
+        view = export_view(address, self._size, handle)
+        self._view = view if self._writable else view.toreadonly()
+        return self._view
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        view, self._view = self._view, None
+        if view is None:
+            return
+        if self._counted:
+            lib.zpy_cell_close(self._handle)
+        try:
+            view.release()
+        except BufferError:
+            # An array still uses the view; its slot stays pinned until that is gone too.
+            return
+
+
+def check_size(size: object, name: str = "size") -> int:
+    """Return `size` if it is an int >= 0.
+
+    Raises:
+        TypeError: Not an int.
+        ValueError: Negative.
+    """
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"{name} must be an int, not {type(size).__name__}")
+    if size < 0:
+        raise ValueError(f"{name} must not be negative, not {size}")
+    return size
