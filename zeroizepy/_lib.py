@@ -47,7 +47,8 @@ LARGE_BYTES = 4096
 """Cells above this size get their own pages, which take long enough to prepare that the GIL is released."""
 
 MAX_CELL_BYTES = 1 << 40
-_MAX_TTL_NS = (1 << 63) - 1
+MAX_TTL_S = (1 << 63) // 10**9
+"""292 years."""
 _ERRORS: dict[int, tuple[type[Exception], str]] = {
     lib.ZPY_WIPED: (CellWipedError, "Cell is wiped"),
     lib.ZPY_EXPIRED: (CellExpiredError, "TTL expired"),
@@ -156,8 +157,12 @@ def ttl_nanoseconds(ttl_sec: float | None) -> int:
         return 0
     if isinstance(ttl_sec, bool) or not isinstance(ttl_sec, (int, float)):
         raise TypeError(f"ttl_sec must be a number of seconds or None, not {type(ttl_sec).__name__}")
-    if not 0 <= ttl_sec * 1e9 <= _MAX_TTL_NS:
-        raise ValueError(f"ttl_sec must be between 0 and {_MAX_TTL_NS // 10**9} seconds, not {ttl_sec!r}")
+    if not 0 <= ttl_sec <= MAX_TTL_S:  # NaN fails this, too.
+        try:
+            given = repr(float(ttl_sec))
+        except OverflowError:
+            given = "an int beyond any float"
+        raise ValueError(f"ttl_sec must be between 0 and {MAX_TTL_S} seconds, not {given}")
     return max(1, int(ttl_sec * 1e9))
 
 

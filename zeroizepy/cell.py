@@ -64,6 +64,8 @@ class CypherCell(Redacted):
         inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
+        if hasattr(self, "_handle"):
+            lib.zpy_cell_wipe(self._handle)  # Initialised a second time: the first secret must not stay behind.
         if (
             type(data) is bytes
             and len(data) <= _lib.LARGE_BYTES
@@ -221,7 +223,8 @@ class CypherCell(Redacted):
         Raises:
             CellWipedError: "Cell is wiped".
             CellExpiredError: "TTL expired".
-            ValueError: "Invalid UTF-8" (the access is not counted), or another codec's UnicodeDecodeError.
+            ValueError: "Invalid UTF-8" (the access is not counted), or the name of another codec, which counts it.
+            LookupError: An unknown codec.
         """
         handle = self._handle
         points = text_points(handle, encoding)  # Refused before the access is counted: the last one must not be lost.
@@ -265,10 +268,10 @@ class CypherCell(Redacted):
         Raises:
             CellWipedError, CellExpiredError: On entering the block.
         """
-        return Borrow(self._handle, self._size, _lib.raise_status)
+        return Borrow(self, self._size, _lib.raise_status)
 
     def _peek(self) -> Borrow:
-        return Borrow(self._handle, self._size, _lib.raise_status, counted=False)
+        return Borrow(self, self._size, _lib.raise_status, counted=False)
 
     def copy_into(self, buffer: Buffer) -> int:
         """Copy the secret to the start of a writable buffer. An access.

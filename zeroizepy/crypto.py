@@ -88,6 +88,8 @@ class CryptoKey(Redacted):
     def _set(self, source: Any, size: int, options: int) -> None:
         if size not in _KEY_BYTES:
             raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
+        if hasattr(self, "_handle"):
+            lib.zpy_cell_wipe(self._handle)  # Initialised a second time: the first key must not stay behind.
         self._size = size
         self._native = size == 32 and lib.zpy_has_aes() == 1
         if not self._native:
@@ -147,7 +149,7 @@ class CryptoKey(Redacted):
 
     def borrow(self) -> Borrow:
         """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
-        return Borrow(self._handle, self._size, _fail_key)
+        return Borrow(self, self._size, _fail_key)
 
     def destroy(self) -> None:
         """Zero the key and its schedule now. Harmless when already destroyed; safe from any thread.
@@ -183,15 +185,17 @@ class CryptoKey(Redacted):
 # ---- messages ----
 
 
+# Looked up once, and past the NamedTuple's own constructor: on short messages this is a fifth of the time.
+_encrypt_short = lib.zpy_key_encrypt
+_new_tuple = tuple.__new__
+
+
 def _source(data: Any, name: str) -> Any:
-    if data is None:
-        return b""
     return data if type(data) is bytes else _lib.as_buffer(data, name)
 
 
-def _check_key(key: object) -> None:
-    if not isinstance(key, CryptoKey):
-        raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
+def _refuse_key(key: object) -> NoReturn:
+    raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
 
 
 def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data: Buffer | None = None) -> CipherText:
@@ -212,29 +216,35 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     Source: NIST SP 800-38D, which allows at most 2^32 messages with random nonces under one key; this version does not
     count them.
     """
-    _check_key(key)
-    if type(plaintext) is not bytes and isinstance(plaintext, Borrowable):
+    if not isinstance(key, CryptoKey):
+        _refuse_key(key)
+    if type(plaintext) is bytes:
+        source: Any = plaintext
+    elif isinstance(plaintext, Borrowable):
         with plaintext.borrow() as view:
             return encrypt_data(view, key, associated_data)
-    source = plaintext if type(plaintext) is bytes else _lib.as_buffer(plaintext, "plaintext")
-    extra = _source(associated_data, "associated_data")
+    else:
+        source = _lib.as_buffer(plaintext, "plaintext")
+    extra = b"" if associated_data is None else _source(associated_data, "associated_data")
     if not key._native:
         return _encrypt_openssl(source, key, extra)
     size = len(source)
+    # The core fills both objects before anybody else has seen them.
     nonce = bytes(NONCE_BYTES)
     out = bytes(size + TAG_BYTES)
-    run = lib.zpy_key_encrypt if size < _LONG_BYTES else lib.zpy_aead_encrypt
+    run = _encrypt_short if size < _LONG_BYTES else lib.zpy_aead_encrypt
     status = run(key._handle, source, size, extra, len(extra), nonce, out)
-    if status != lib.ZPY_OK:
+    if status:
         _fail_key(status)
-    return CipherText(nonce, out)
+    return _new_tuple(CipherText, (nonce, out))
 
 
 def _check_ciphertext(ct: object, key: object) -> tuple[Any, Any]:
     if not isinstance(ct, CipherText):
         raise TypeError(f"ct must be a CipherText, not {type(ct).__name__}")
-    _check_key(key)
-    nonce, sealed = _source(ct.nonce or b"", "ct.nonce"), _source(ct.ciphertext or b"", "ct.ciphertext")
+    if not isinstance(key, CryptoKey):
+        _refuse_key(key)
+    nonce, sealed = _source(ct.nonce, "ct.nonce"), _source(ct.ciphertext, "ct.ciphertext")
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"ct.nonce must be {NONCE_BYTES} bytes, not {len(nonce)}")
     if len(sealed) < TAG_BYTES:
@@ -260,7 +270,7 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
         SecureMemoryClosed: The key is destroyed.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = _source(associated_data, "associated_data")
+    extra = b"" if associated_data is None else _source(associated_data, "associated_data")
     if not key._native:
         return _decrypt_openssl(nonce, sealed, key, extra)
     size = len(sealed)
@@ -282,7 +292,7 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     False, OpenSSL returns the plaintext as `bytes` first; that object is wiped.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = _source(associated_data, "associated_data")
+    extra = b"" if associated_data is None else _source(associated_data, "associated_data")
     if not key._native:
         plaintext = _decrypt_openssl(nonce, sealed, key, extra)
         try:
@@ -349,7 +359,8 @@ def cryptographic_erase_key(key: CryptoKey) -> None:
     Does not reach: copies of the key that were made before: by `get_bytes`, in the buffer it was created from, in
     backups.
     """
-    _check_key(key)
+    if not isinstance(key, CryptoKey):
+        _refuse_key(key)
     key.destroy()
 
 

@@ -89,8 +89,10 @@ class SecureMemory(Redacted):
     __slots__ = ("__weakref__", "_handle", "_size")
 
     def __init__(self, size: int, *, tier: str = "packed", policy: str | None = None, inherit: bool = False) -> None:
+        if hasattr(self, "_handle"):
+            lib.zpy_cell_wipe(self._handle)  # Initialised a second time: the first secret must not stay behind.
         self._size = check_size(size)
-        self._handle = _lib.new_handle(ffi.NULL, size, option_bits(tier, policy, inherit))
+        self._handle: int = _lib.new_handle(ffi.NULL, size, option_bits(tier, policy, inherit))
 
     @classmethod
     def alloc(cls, size: int) -> Self:
@@ -185,7 +187,7 @@ class SecureMemory(Redacted):
         Raises:
             SecureMemoryClosed: On entering the block, when it is closed.
         """
-        return Borrow(self._handle, self._size, _fail_closed, writable=writable)
+        return Borrow(self, self._size, _fail_closed, writable=writable)
 
     def zero(self) -> None:
         """Overwrite the content with zeros; the memory stays usable."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
@@ -10,6 +9,7 @@ from . import _lib
 from ._lib import ffi, lib
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
 __all__ = [
@@ -154,17 +154,18 @@ def null_status(handle: int) -> int:
     return status
 
 
-class Borrow(AbstractContextManager[memoryview]):
+class Borrow:
     """Lends a secret's bytes for the length of a `with` block, without a copy.
 
     A slice or array made from the view may outlive the block: it never reaches another secret, and reads zeros once the
     secret is wiped.
     """
 
-    __slots__ = ("_counted", "_fail", "_handle", "_size", "_view", "_writable")
+    __slots__ = ("_counted", "_fail", "_handle", "_owner", "_size", "_view", "_writable")
 
-    def __init__(self, handle: int, size: int, fail: Any, *, writable: bool = False, counted: bool = True) -> None:
-        self._handle = handle
+    def __init__(self, owner: Any, size: int, fail: Any, *, writable: bool = False, counted: bool = True) -> None:
+        self._owner = owner  # Kept alive: `with CypherCell(...).borrow() as view` lends what nobody else holds.
+        self._handle = owner._handle
         self._size = size
         self._fail = fail
         self._writable = writable

@@ -42,10 +42,23 @@ def text_points(handle: int, encoding: str) -> int | None:
 def decode(handle: int, address: Any, size: int, encoding: str, points: int | None) -> str:
     """Make the str of a pinned cell; exactly one object for UTF-8, ASCII and Latin-1."""
     if points is None:
-        return str(ffi.buffer(address, size), encoding)
+        return _foreign_text(address, size, encoding)
     if points == size:
         return str(ffi.buffer(address, size), "ascii")
     return _wide_text(handle, points)
+
+
+def _foreign_text(address: Any, size: int, encoding: str) -> str:
+    """Decode with another codec than UTF-8.
+
+    Python's own UnicodeDecodeError carries the whole secret in its `object`, so neither it nor an exception that
+    has it as context may get out.
+    """
+    try:
+        return str(ffi.buffer(address, size), encoding)
+    except UnicodeDecodeError as error:
+        codec = error.encoding
+    raise ValueError(f"Invalid {codec}")
 
 
 def _wide_text(handle: int, points: int) -> str:
@@ -159,7 +172,8 @@ class CypherView(Redacted):
 
     def borrow(self) -> Borrow:
         """Lend the bytes as a read-only memoryview, without a copy and without counting an access."""
-        return Borrow(self._check(), self._size, _lib.raise_status, counted=False)
+        self._check()
+        return Borrow(self, self._size, _lib.raise_status, counted=False)
 
     _peek = borrow
 
