@@ -15,7 +15,7 @@ from harness import UPSTREAM, Aim, Case, Difference, Repeats, facts, group, opti
 from upstream import VERSION
 
 AIM = Aim(15)
-BARE = "pass"
+BARE = "the bare interpreter"
 INTRODUCTION = """\
 Question: what does importing the package add to the start of an interpreter?
 Unit: time for `python -c CODE` from start to exit, compiled bytecode and disk cache warm.
@@ -43,9 +43,9 @@ def main() -> None:
     chosen = options(__doc__)
     repeats = Repeats(3 if chosen.quick else 41)
     upstream = str(UPSTREAM)
-    version = "import importlib.metadata as m; assert (m.version('zeroizepy') == {!r}) is {}"
-    run_process(version.format(VERSION, True), upstream, 1)
-    run_process(version.format(VERSION, False), None, 1)
+    version = "from importlib.metadata import version"
+    run_process(f"{version}; assert version('zeroizepy') == {VERSION!r}", upstream, 1)
+    run_process(f"{version}; assert version('zeroizepy') != {VERSION!r}", None, 1)
     cases = [
         process(BARE, "pass"),
         process("import zeroizepy", "import zeroizepy"),

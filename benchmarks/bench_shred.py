@@ -1,7 +1,7 @@
 """How fast is a file overwritten with one random pass, flushed, and unlinked?
 
-Baselines: GNU shred, upstream zeroizepy, and dd writing zeros with O_DIRECT, which neither makes random bytes nor unlinks
-and so shows the device's speed. Unit: time for the whole job, flush included.
+Baselines: GNU shred, upstream zeroizepy, and dd writing zeros with O_DIRECT, which neither makes random bytes nor
+unlinks and so shows the device's speed. Unit: time for the whole job, flush included.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ INTRODUCTION = """\
 Question: how fast is a file overwritten with one random pass, flushed, and unlinked?
 Unit: time for the whole job, and bytes of file a second (MB = 10^6).
 
-- Each job gets fresh files: written with data, flushed, dropped from the page cache, and followed by sync(2), all before
-  the clock starts. Flushes by the tool itself are inside the timed region.
+- Each job gets fresh files: written with data, flushed, dropped from the page cache, then sync(2), all before the
+  clock starts. Flushes by the tool itself are inside the timed region.
 - GNU shred and dd are timed with the start of their process (about a millisecond), ours and upstream without.
 - dd writes zeros with O_DIRECT, flushes, and leaves the file: the device's speed, not the same work.
 - Checked for each job: every file is gone (dd's excepted) and, by the kernel's count, at least its size was written to
@@ -142,7 +142,7 @@ def zeros(size: int) -> Callable[[list[str]], tuple[float, int]]:
 def large_file(bench: Bench, size: int, repeats: Repeats) -> list[str]:
     """One large file: throughput."""
     ours, shred, upstream, dd = (
-        "secure_delete(path, passes=1)",
+        "ours: secure_delete(path, passes=1)",
         "shred -n1 -u",
         "upstream: secure_delete(path, passes=1)",
         "dd of zeros, O_DIRECT",
@@ -159,7 +159,7 @@ def large_file(bench: Bench, size: int, repeats: Repeats) -> list[str]:
 
 def small_files(bench: Bench, count: int, repeats: Repeats) -> list[str]:
     """Many small files: the cost of opening, flushing and unlinking."""
-    ours, plain = "secure_delete, renamed", "secure_delete(rename=False)"
+    ours, plain = "ours: secure_delete", "ours: secure_delete(rename=False)"
     shred, unlink = "shred -n1 -u, one process", "shred -n1 --remove=unlink, one process"
     upstream = "upstream: secure_delete"
     cases = [
@@ -171,8 +171,10 @@ def small_files(bench: Bench, count: int, repeats: Repeats) -> list[str]:
     ]
     wanted = [Ratio(shred, ours), Ratio(upstream, ours), Ratio(unlink, plain)]
     remark = [
-        "shred -u renames each file once for each character of its name (15 here) and flushes the directory each time;",
-        "ours renames once to a random name of the same length. The last two cases leave the name as it is.",
+        "shred -u renames each file once for each character of its name (15 here) and flushes the directory each time.",
+        "Ours renames once, to a random name of the same length, and flushes the directory then and after the unlink.",
+        "shred --remove=unlink leaves the name as it is and never flushes the directory: after a crash such a file can",
+        "be there again, its content overwritten.",
         "",
     ]
     return group(f"{count} files of 4 KiB ({repeats})", cases, wanted, repeats) + remark
@@ -187,9 +189,9 @@ def main() -> None:
         peer.run("from zeroizepy.file import secure_delete")
         folder = Folder(path)
         sample = secure_delete(folder.make(1, MIB)[0][0], passes=1)
+        told = str(sample).removeprefix(path + os.sep)
         lines = [INTRODUCTION, *facts((), ("shred", "dd"), path)]
-        lines += [f"- our report for such a file: {sample}; O_DIRECT {'on' if sample.direct else 'refused'}", ""]
-        lines[-2] = lines[-2].replace(path + os.sep, "")
+        lines += [f"- our report for 1 MiB here: {told}; O_DIRECT {'on' if sample.direct else 'refused'}", ""]
         bench = Bench(folder, peer)
         size, count = (16 * MIB, 50) if chosen.quick else (256 * MIB, 1000)
         lines += large_file(bench, size, Repeats(3 if chosen.quick else 11))

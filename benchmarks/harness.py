@@ -1,8 +1,8 @@
 """What the benchmarks share: interleaved timing, comparisons, facts about the machine, and the results file.
 
-A script measures *cases*, each a way to do the same work. One round runs one batch of every case, forwards in even
-rounds and backwards in odd ones, so that a change in the machine's speed meets all of them. Comparisons are made
-within each round, and their median and quartiles are reported, not the ratio of two medians.
+A script measures *cases*, each a way to do the same work. One round runs one batch of every case, in an order shuffled
+anew, so that neither a change in the machine's speed nor a neighbour favours any. Comparisons are made within each
+round, and their median and quartiles are reported, not the ratio of two medians.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -33,8 +34,9 @@ Samples = dict[str, list[float]]
 _HEAD = """\
 # Benchmark results
 
-Written by `benchmarks/run`, never by hand. Times are medians over the rounds, in parentheses the quartiles (25 % and
-75 %). Ratios and differences are taken within each round; their median decides whether an aim is met.
+Written by `benchmarks/run`, never by hand. Times, ratios and differences are medians over the rounds, with their
+quartiles (25 % and 75 %). Ratios and differences are taken within each round; their median decides whether an aim is
+met.
 """
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
@@ -91,9 +93,11 @@ def measure(cases: Sequence[Case], repeats: Repeats) -> Samples:
     assert len({case.name for case in cases}) == len(cases), "two cases have the same name"
     numbers = [_batch_size(case, repeats.batch_s) for case in cases]
     samples: Samples = {case.name: [] for case in cases}
-    for index in range(repeats.rounds):
-        pairs = list(zip(cases, numbers, strict=True))
-        for case, number in pairs if index % 2 == 0 else reversed(pairs):
+    pairs = list(zip(cases, numbers, strict=True))
+    order = random.Random(0)  # noqa: S311 - no secret; the same order in each run.
+    for _ in range(repeats.rounds):
+        order.shuffle(pairs)
+        for case, number in pairs:
             samples[case.name].append(case.batch(number) / number)
     return samples
 
@@ -175,7 +179,7 @@ def format_seconds(seconds: float) -> str:
     """A duration in the unit that suits it: "483 ns"."""
     scale, unit = next((pair for pair in _UNITS if abs(seconds) >= pair[0]), _UNITS[-1])
     value = seconds / scale
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"  # noqa: PLR2004 - three digits.
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"
 
 
 def _case_table(cases: Sequence[Case], samples: Samples) -> list[str]:
@@ -238,11 +242,11 @@ def facts(peers: Sequence[str], tools: Sequence[str] = (), folder: str | None = 
     versions += [_first_line([tool, "--version"]) for tool in tools]
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
-        f"- machine: {_cpu_model()}, {os.cpu_count()} CPUs, {memory_gib:.0f} GiB of memory, {platform.machine()}; "
-        f"load average when this was written {os.getloadavg()[0]:.2f}",
+        f"- machine: {_cpu_model()}, {os.cpu_count()} CPUs, {memory_gib:.0f} GiB of memory, {platform.machine()}",
+        f"- load average before measuring: {os.getloadavg()[0]:.2f}",
         f"- kernel: {platform.system()} {platform.release()}",
-        f"- zeroizepy {zeroizepy.__version__} ({_revision()}), libsodium {sodium}, Python {platform.python_version()}; "
-        f"a cell's pages: {protection.backing}, {'locked' if protection.locked else 'not locked'}",
+        f"- zeroizepy {zeroizepy.__version__} ({_revision()}), libsodium {sodium}, Python {platform.python_version()}",
+        f"- a cell's pages: {protection.backing}, {'locked' if protection.locked else 'not locked'}",
         f"- peers: {', '.join(versions)}",
     ]
     if folder is not None:
@@ -288,7 +292,7 @@ def _media(number: str) -> str:
             answer = Path(rotational).read_text(encoding="ascii").strip()
         except OSError:
             continue
-        return ", the block device says " + ("rotational" if answer == "1" else "not rotational")
+        return ", the block device calls itself " + ("rotational" if answer == "1" else "non-rotational")
     return ""
 
 

@@ -22,6 +22,8 @@ from harness import UPSTREAM, Case
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import Self
+
 VERSION = "1.2.0"
 _BLOCK_BYTES = 512
 
@@ -29,7 +31,7 @@ _BLOCK_BYTES = 512
 class Upstream(AbstractContextManager["Upstream"]):
     """The process, from the parent's side. Use it in a `with` block."""
 
-    def __enter__(self) -> Upstream:
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,

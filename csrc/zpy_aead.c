@@ -21,25 +21,12 @@ schedule_of(uint8_t *cell_bytes)
     return (crypto_aead_aes256gcm_state *) (void *) (cell_bytes + KEY_BYTES);
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-__attribute__((target("avx"))) static void
-clear_vector_registers(void)
-{
-    _mm256_zeroall();
-}
-#endif
-
 /* Round keys stay behind in stack slots and vector registers; a later register spill would copy them to memory. */
 static void
 scrub_after_use(void)
 {
     sodium_stackzero(STACK_BYTES);
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (sodium_runtime_has_avx()) {
-        clear_vector_registers();
-    }
-#endif
+    zpy_registers_clear();
 }
 
 int64_t

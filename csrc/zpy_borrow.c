@@ -92,6 +92,7 @@ zpy_cell_unpin(uint64_t cell)
         zpy_entry_drop_pin(entry, zpy_entry_index(cell));
     }
     zpy_unlock();
+    zpy_registers_clear();
     return status;
 }
 

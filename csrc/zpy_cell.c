@@ -108,6 +108,7 @@ zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t t
     }
     int64_t const answer = status == ZPY_OK ? zpy_entry_publish(&made, ttl_ns, max_reads) : -(int64_t) status;
     zpy_unlock();
+    zpy_registers_clear();
     return answer;
 }
 
@@ -192,6 +193,7 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
         (void) zpy_entry_veil(entry); /* Left accessible is weaker, never wrong; the copy itself succeeded. */
     }
     zpy_unlock();
+    zpy_registers_clear();
     return status;
 }
 
@@ -213,6 +215,7 @@ zpy_cell_take(uint64_t cell, uint8_t *out, size_t length)
         }
     }
     zpy_unlock();
+    zpy_registers_clear();
     return status;
 }
 
@@ -231,6 +234,7 @@ zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length)
         (void) zpy_entry_veil(entry); /* As in zpy_cell_read. */
     }
     zpy_unlock();
+    zpy_registers_clear();
     return status;
 }
 
@@ -267,6 +271,7 @@ zpy_cell_copy(uint64_t target, uint64_t source, size_t length)
         (void) zpy_entry_veil(from);
     }
     zpy_unlock();
+    zpy_registers_clear();
     return status;
 }
 

@@ -357,7 +357,12 @@ zpy_cells_after_fork(void)
     struct zpy_own_pages **link = &all_own;
     while (*link != NULL) {
         struct zpy_own_pages *const own = *link;
+        /* Pages without access cannot be locked. */
+        bool const closed = own->pages.inherit && own->open_count == 0 && zpy_pages_protect(&own->pages, true) == ZPY_OK;
         zpy_pages_after_fork(&own->pages);
+        if (closed) {
+            (void) zpy_pages_protect(&own->pages, false); /* Left accessible is weaker, never wrong. */
+        }
         if (own->pages.inherit && zpy_arena_charge(own->pages.bytes)) {
             counters.isolated++;
             link = &own->next;

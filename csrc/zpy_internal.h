@@ -77,6 +77,12 @@ int zpy_arena_grow(size_t length, bool inherit);
 void zpy_arena_after_fork(void);
 void zpy_arena_stats(struct zpy_stats *stats_out);
 
+/* ---- zpy_registers.c ---- */
+
+void zpy_registers_setup(void);
+/* Zero the vector registers, after anything that moved a secret. */
+void zpy_registers_clear(void);
+
 /* ---- zpy_entry.c and zpy_borrow.c ---- */
 
 /* The one lock over cells and arena. */

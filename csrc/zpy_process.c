@@ -44,6 +44,7 @@ zpy_init(int allow_secretmem, uint64_t budget_bytes)
         errno = error;
         return ZPY_SYSTEM;
     }
+    zpy_registers_setup();
     zpy_pages_setup(allow_secretmem != 0);
     zpy_lock();
     zpy_arena_set_budget(budget_bytes);

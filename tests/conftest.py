@@ -37,5 +37,8 @@ def no_leftover_cells() -> Iterator[None]:
     yield
     gc.collect()
     after = zeroizepy.stats()
-    assert (after.cells, after.isolated, after.pinned) == (before.cells, before.isolated, before.pinned)
+    # Fewer is well: a test that failed before keeps its objects in its traceback for a while.
+    assert after.cells <= before.cells
+    assert after.isolated <= before.isolated
+    assert after.pinned <= before.pinned
     assert after.corruptions == before.corruptions

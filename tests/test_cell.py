@@ -312,13 +312,12 @@ def test_borrow_nests(tier: str) -> None:
 
 def test_one_borrow_is_one_block() -> None:
     """A borrow that is open cannot be entered again; afterwards it can."""
-    borrow = CypherCell(SECRET).borrow()
+    cell = CypherCell(SECRET)
+    borrow = cell.borrow()
     with borrow, pytest.raises(RuntimeError, match="already open"):
         borrow.__enter__()
-    cell = CypherCell(SECRET)
-    again = cell.borrow()
     for _ in range(2):
-        with again as view:
+        with borrow as view:
             assert bytes(view) == SECRET
 
 

@@ -286,7 +286,9 @@ def test_secure_alloc() -> None:
 def test_purge() -> None:
     """purge() closes memory too, isolated and large ones included."""
     memories = [SecureMemory(32), SecureMemory(32, tier="isolated"), SecureMemory(9000)]
-    assert purge() == stats().cells + 3
+    live = stats().cells
+    assert live >= 3
+    assert purge() == live
     assert all(memory.closed for memory in memories)
 
 

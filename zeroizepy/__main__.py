@@ -16,6 +16,8 @@ def main() -> int:
         0 done, 1 the job failed, 2 bad usage, 130 interrupted with Ctrl-C.
     """
     try:
+        import rich  # noqa: F401 - wanted later, missed now.
+
         from .cli.app import run
     except ModuleNotFoundError as error:
         if error.name not in _PROGRAMS:

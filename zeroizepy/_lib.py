@@ -167,7 +167,10 @@ def ttl_nanoseconds(ttl_sec: float | None) -> int:
 
 
 def as_buffer(data: Any, name: str) -> Any:
-    """A cffi view of any C-contiguous buffer, without a copy.
+    """A cffi view of any C-contiguous buffer, without a copy, for the length of a `with` block.
+
+    The block matters: CPython (seen in 3.11) crashes when its garbage collector meets a memoryview that somebody still
+    holds a buffer of, as the frame of an exception in a reference cycle would.
 
     Raises:
         TypeError: Not a buffer, or not contiguous.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import _lib, loaders
 from ._lib import ffi, lib
 from .loaders import CellLimits, Limits, limits_from
-from .slots import Borrow, Borrowable, Protection, Redacted, check_size, protection_of, read_bytes
+from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, check_size, protection_of, read_bytes
 from .view import CypherView, decode, mask_text, pinned, text_points, verify_secret
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _create = lib.zpy_cell_create
 _verify = lib.zpy_cell_verify
 
 
-class CypherCell(Redacted):
+class CypherCell(Holder):
     """A secret that lives in locked memory, is used without becoming a Python object, and destroys itself.
 
     Args:
@@ -49,7 +49,7 @@ class CypherCell(Redacted):
     do not reach it.
     """
 
-    __slots__ = ("__weakref__", "_handle", "_size", "_views")
+    __slots__ = ("_views",)
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
@@ -64,8 +64,6 @@ class CypherCell(Redacted):
         inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
-        if hasattr(self, "_handle"):
-            lib.zpy_cell_wipe(self._handle)  # Initialised a second time: the first secret must not stay behind.
         if (
             type(data) is bytes
             and len(data) <= _lib.LARGE_BYTES
@@ -78,14 +76,16 @@ class CypherCell(Redacted):
             handle = _create(data, len(data), 0, 0, 0)
             if handle < 0:
                 _lib.raise_status(-handle)
-            self._handle: int = handle
+            if self._handle:
+                self.wipe()
+            self._handle = handle
             self._size = len(data)
             return
         given: CellLimits = {"max_reads": max_reads, "tier": tier, "policy": policy, "inherit": inherit}
         self._fill(data, limits_from(volatile, ttl_sec, given), wipe_source=wipe_source)
 
     def _fill(self, data: Any, limits: Limits, *, wipe_source: bool) -> None:
-        if isinstance(data, Borrowable):
+        if can_borrow(data):
             end = getattr(data, "close", None)
             if wipe_source and end is None:
                 raise TypeError(f"wipe_source cannot wipe {type(data).__name__}")
@@ -101,21 +101,26 @@ class CypherCell(Redacted):
             )
         if wipe_source and (encoded is not None or memoryview(data).readonly):
             raise TypeError(f"wipe_source needs a mutable source; {type(data).__name__} cannot be wiped")
-        try:
-            source = encoded if encoded is not None else data if type(data) is bytes else _lib.as_buffer(data, "data")
-            self._handle = _lib.new_handle(source, len(source), *limits)
-            self._size = len(source)
-            if wipe_source:
-                lib.zpy_cell_memzero(source, len(source))
-        finally:
-            if encoded is not None:
+        if encoded is not None:
+            try:
+                self._store(encoded, limits)
+            finally:
                 _lib.wipe_bytes(encoded)
+        elif type(data) is bytes:
+            self._store(data, limits)
+        else:
+            with _lib.as_buffer(data, "data") as source:
+                self._store(source, limits)
+                if wipe_source:
+                    lib.zpy_cell_memzero(source, len(source))
+
+    def _store(self, source: Any, limits: Limits) -> None:
+        self._hold(_lib.new_handle(source, len(source), *limits), len(source))
 
     @classmethod
     def _adopt(cls, handle: int) -> Self:
         cell = cls.__new__(cls)
-        cell._handle = handle
-        cell._size = max(int(lib.zpy_cell_length(handle)), 0)
+        cell._hold(handle, max(int(lib.zpy_cell_length(handle)), 0))
         return cell
 
     # ---- sources ----
@@ -287,12 +292,12 @@ class CypherCell(Redacted):
             ValueError: Too short; nothing was copied and no access counted.
             CellWipedError, CellExpiredError: As `reveal`.
         """
-        target = _lib.as_buffer(buffer, "buffer")
-        if memoryview(buffer).readonly:
-            raise TypeError(f"buffer must be writable; {type(buffer).__name__} is not")
-        if len(target) < self._size:
-            raise ValueError(f"buffer of {len(target)} bytes is too short for {self._size}")
-        status = lib.zpy_cell_take(self._handle, target, self._size)
+        with _lib.as_buffer(buffer, "buffer") as target:
+            if memoryview(buffer).readonly:
+                raise TypeError(f"buffer must be writable; {type(buffer).__name__} is not")
+            if len(target) < self._size:
+                raise ValueError(f"buffer of {len(target)} bytes is too short for {self._size}")
+            status = lib.zpy_cell_take(self._handle, target, self._size)
         if status != lib.ZPY_OK:
             _lib.raise_status(status)
         return self._size
@@ -403,9 +408,3 @@ class CypherCell(Redacted):
         status = lib.zpy_cell_exit(self._handle)
         if status == lib.ZPY_CORRUPT and error is None:
             _lib.raise_status(status)
-
-    def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
-        try:
-            _wipe(self._handle)
-        except AttributeError:
-            return  # __init__ failed before there was anything to wipe.

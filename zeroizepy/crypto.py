@@ -9,7 +9,7 @@ from . import _lib
 from ._lib import ffi, lib
 from .exceptions import DecryptionError
 from .memory import SecureMemory
-from .slots import Borrow, Borrowable, Protection, Redacted, protection_of, read_bytes
+from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, protection_of, read_bytes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,7 +59,7 @@ def _fail_key(status: int) -> NoReturn:
     _lib.raise_closed(status, "key")
 
 
-class CryptoKey(Redacted):
+class CryptoKey(Holder):
     """An AES-GCM key that stays in locked memory and is used by pointer, until it is destroyed.
 
     Args:
@@ -75,30 +75,28 @@ class CryptoKey(Redacted):
     key in the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
     """
 
-    __slots__ = ("__weakref__", "_handle", "_native", "_size")
+    __slots__ = ("_native",)
 
     def __init__(self, key_bytes: Buffer | Borrowable) -> None:
-        if isinstance(key_bytes, Borrowable):
+        if can_borrow(key_bytes):
             with key_bytes.borrow() as view:
                 CryptoKey.__init__(self, view)
             return
-        source = key_bytes if type(key_bytes) is bytes else _lib.as_buffer(key_bytes, "key_bytes")
-        self._set(source, len(source), 0)
+        if type(key_bytes) is bytes:
+            self._set(key_bytes, len(key_bytes), 0)
+            return
+        with _lib.as_buffer(key_bytes, "key_bytes") as source:
+            self._set(source, len(source), 0)
 
     def _set(self, source: Any, size: int, options: int) -> None:
         if size not in _KEY_BYTES:
             raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
-        if hasattr(self, "_handle"):
-            lib.zpy_cell_wipe(self._handle)  # Initialised a second time: the first key must not stay behind.
-        self._size = size
-        self._native = size == 32 and lib.zpy_has_aes() == 1
-        if not self._native:
-            self._handle: int = _lib.new_handle(source, size, options)
-            return
-        handle = int(lib.zpy_key_create(source, options, 0))
+        native = size == 32 and lib.zpy_has_aes() == 1
+        handle = int(lib.zpy_key_create(source, options, 0)) if native else _lib.new_handle(source, size, options)
         if handle < 0:
             _lib.raise_status(-handle)
-        self._handle = handle
+        self._hold(handle, size)
+        self._native = native
 
     @classmethod
     def generate(cls, length: int = 32) -> Self:
@@ -175,12 +173,6 @@ class CryptoKey(Redacted):
     ) -> None:
         self.destroy()
 
-    def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
-        try:
-            _wipe(self._handle)
-        except AttributeError:
-            return  # __init__ failed before there was anything to wipe.
-
 
 # ---- messages ----
 
@@ -190,8 +182,14 @@ _encrypt_short = lib.zpy_key_encrypt
 _new_tuple = tuple.__new__
 
 
-def _source(data: Any, name: str) -> Any:
-    return data if type(data) is bytes else _lib.as_buffer(data, name)
+def _public_bytes(data: Any, name: str) -> bytes:
+    """What is no secret (nonce, ciphertext, associated data) as bytes; copied where it is something else."""
+    if type(data) is bytes:
+        return data
+    if data is None:
+        return b""
+    with _lib.as_buffer(data, name) as source:
+        return bytes(ffi.buffer(source))
 
 
 def _refuse_key(key: object) -> NoReturn:
@@ -218,14 +216,17 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     """
     if not isinstance(key, CryptoKey):
         _refuse_key(key)
+    extra = b"" if associated_data is None else _public_bytes(associated_data, "associated_data")
     if type(plaintext) is bytes:
-        source: Any = plaintext
-    elif isinstance(plaintext, Borrowable):
+        return _encrypt(plaintext, key, extra)
+    if can_borrow(plaintext):
         with plaintext.borrow() as view:
-            return encrypt_data(view, key, associated_data)
-    else:
-        source = _lib.as_buffer(plaintext, "plaintext")
-    extra = b"" if associated_data is None else _source(associated_data, "associated_data")
+            return encrypt_data(view, key, extra)
+    with _lib.as_buffer(plaintext, "plaintext") as source:
+        return _encrypt(source, key, extra)
+
+
+def _encrypt(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     if not key._native:
         return _encrypt_openssl(source, key, extra)
     size = len(source)
@@ -239,12 +240,15 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     return _new_tuple(CipherText, (nonce, out))
 
 
-def _check_ciphertext(ct: object, key: object) -> tuple[Any, Any]:
+def _check_ciphertext(ct: object, key: object) -> tuple[bytes, bytes]:
     if not isinstance(ct, CipherText):
         raise TypeError(f"ct must be a CipherText, not {type(ct).__name__}")
     if not isinstance(key, CryptoKey):
         _refuse_key(key)
-    nonce, sealed = _source(ct.nonce, "ct.nonce"), _source(ct.ciphertext, "ct.ciphertext")
+    for name, part in (("ct.nonce", ct.nonce), ("ct.ciphertext", ct.ciphertext)):
+        if part is None:
+            raise TypeError(f"{name} must be a contiguous bytes-like object, not NoneType")
+    nonce, sealed = _public_bytes(ct.nonce, "ct.nonce"), _public_bytes(ct.ciphertext, "ct.ciphertext")
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"ct.nonce must be {NONCE_BYTES} bytes, not {len(nonce)}")
     if len(sealed) < TAG_BYTES:
@@ -270,7 +274,7 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
         SecureMemoryClosed: The key is destroyed.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = b"" if associated_data is None else _source(associated_data, "associated_data")
+    extra = _public_bytes(associated_data, "associated_data")
     if not key._native:
         return _decrypt_openssl(nonce, sealed, key, extra)
     size = len(sealed)
@@ -292,7 +296,7 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     False, OpenSSL returns the plaintext as `bytes` first; that object is wiped.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = b"" if associated_data is None else _source(associated_data, "associated_data")
+    extra = _public_bytes(associated_data, "associated_data")
     if not key._native:
         plaintext = _decrypt_openssl(nonce, sealed, key, extra)
         try:
@@ -310,33 +314,29 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
 # ---- OpenSSL, for what libsodium's AES-256-GCM does not cover ----
 
 
-def _encrypt_openssl(source: Any, key: CryptoKey, extra: Any) -> CipherText:
+def _encrypt_openssl(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = bytes(NONCE_BYTES)
     lib.zpy_random_bytes(nonce, NONCE_BYTES)
     with key.borrow() as view:
-        out = AESGCM(view).encrypt(nonce, _plain_buffer(source), _plain_buffer(extra))
+        out = AESGCM(view).encrypt(nonce, source if type(source) is bytes else memoryview(ffi.buffer(source)), extra)
         _check_whole(key)
     return CipherText(nonce, out)
 
 
-def _decrypt_openssl(nonce: Any, sealed: Any, key: CryptoKey, extra: Any) -> bytes:
+def _decrypt_openssl(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> bytes:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     with key.borrow() as view:
         try:
-            plaintext = AESGCM(view).decrypt(_plain_buffer(nonce), _plain_buffer(sealed), _plain_buffer(extra))
+            plaintext = AESGCM(view).decrypt(nonce, sealed, extra)
         except InvalidTag:
             _check_whole(key)
             raise DecryptionError("Invalid ciphertext or authentication failed") from None
         _check_whole(key)
     return plaintext
-
-
-def _plain_buffer(source: Any) -> Any:
-    return source if type(source) is bytes else memoryview(ffi.buffer(source))
 
 
 def _check_whole(key: CryptoKey) -> None:

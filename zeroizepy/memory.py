@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _lib
 from ._lib import ffi, lib
-from .slots import Borrow, Borrowable, Protection, Redacted, check_size, option_bits, protection_of, read_bytes
+from .slots import (
+    Borrow,
+    Borrowable,
+    Holder,
+    Protection,
+    can_borrow,
+    check_size,
+    option_bits,
+    protection_of,
+    read_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +76,7 @@ def _fail_closed(status: int) -> NoReturn:
     _lib.raise_closed(status, "secure memory")
 
 
-class SecureMemory(Redacted):
+class SecureMemory(Holder):
     """A buffer of fixed size for a secret, zero at first, wiped by `close()`, a `with` block, or its deletion.
 
     Up to 4096 bytes it is a slot in shared locked pages; above that, or with `tier="isolated"`, it has pages of its own
@@ -86,13 +96,11 @@ class SecureMemory(Redacted):
     with root rights reads while it is open (on the "memfd_secret" backing, /proc/PID/mem excepted).
     """
 
-    __slots__ = ("__weakref__", "_handle", "_size")
+    __slots__ = ()
 
     def __init__(self, size: int, *, tier: str = "packed", policy: str | None = None, inherit: bool = False) -> None:
-        if hasattr(self, "_handle"):
-            lib.zpy_cell_wipe(self._handle)  # Initialised a second time: the first secret must not stay behind.
-        self._size = check_size(size)
-        self._handle: int = _lib.new_handle(ffi.NULL, size, option_bits(tier, policy, inherit))
+        check_size(size)
+        self._hold(_lib.new_handle(ffi.NULL, size, option_bits(tier, policy, inherit)), size)
 
     @classmethod
     def alloc(cls, size: int) -> Self:
@@ -107,12 +115,18 @@ class SecureMemory(Redacted):
             data: A contiguous bytes-like object, or a cell, memory or key. It keeps its own copy: clear it with
                 `zeroizepy.utils.secure_clear` where it is mutable.
         """
-        if isinstance(data, Borrowable):
+        if can_borrow(data):
             with data.borrow() as view:
                 return cls.from_bytes(view)
-        source = data if type(data) is bytes else _lib.as_buffer(data, "data")
+        if type(data) is not bytes:
+            with _lib.as_buffer(data, "data") as source:
+                return cls._holding(source)
+        return cls._holding(data)
+
+    @classmethod
+    def _holding(cls, source: Any) -> Self:
         memory = cls(len(source))
-        memory.write(data)
+        memory._write(source, 0)
         return memory
 
     @property
@@ -145,12 +159,18 @@ class SecureMemory(Redacted):
             ValueError: It does not fit; nothing was written.
             SecureMemoryClosed: It is closed.
         """
-        if isinstance(data, Borrowable):
+        if can_borrow(data):
             with data.borrow() as view:
                 self.write(view, offset)
             return
-        source = data if type(data) is bytes else _lib.as_buffer(data, "data")
         check_size(offset, "offset")
+        if type(data) is bytes:
+            self._write(data, offset)
+            return
+        with _lib.as_buffer(data, "data") as source:
+            self._write(source, offset)
+
+    def _write(self, source: Any, offset: int) -> None:
         if offset + len(source) > self._size:
             raise ValueError(f"{len(source)} bytes at offset {offset} do not fit into {self._size} bytes")
         status = lib.zpy_cell_write(self._handle, offset, source, len(source))
@@ -217,12 +237,6 @@ class SecureMemory(Redacted):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
-        try:
-            _wipe(self._handle)
-        except AttributeError:
-            return  # __init__ failed before there was anything to wipe.
 
 
 def secret_bytes(data: Buffer | Borrowable) -> SecureMemory:

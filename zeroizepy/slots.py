@@ -11,12 +11,17 @@ from ._lib import ffi, lib
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
+    from typing import TypeGuard
+
+    from typing_extensions import Self
 
 __all__ = [
     "Borrow",
     "Borrowable",
+    "Holder",
     "Protection",
     "Redacted",
+    "can_borrow",
     "check_size",
     "export_view",
     "null_status",
@@ -68,6 +73,11 @@ class Borrowable(Protocol):
         """Lend the bytes, without a copy."""
 
 
+def can_borrow(data: object) -> TypeGuard[Borrowable]:
+    """Whether `data` is Borrowable; asking the Protocol itself takes microseconds."""
+    return hasattr(type(data), "borrow")
+
+
 class Redacted:
     """Base of objects that hold a secret: no text form, no pickle, no copy."""
 
@@ -86,6 +96,31 @@ class Redacted:
         raise TypeError(f"cannot pickle '{type(self).__name__}' object")
 
     __reduce__ = __reduce_ex__ = __getstate__ = __copy__ = __deepcopy__ = _refuse_copy
+
+
+class Holder(Redacted):
+    """Base of the objects that own a cell of the core: it is wiped when the object goes."""
+
+    __slots__ = ("__weakref__", "_handle", "_size")
+
+    _handle: int
+    _size: int
+
+    def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
+        """Begin without a cell: handle 0 names none, and everything refuses it."""
+        holder = object.__new__(cls)
+        holder._handle = 0
+        return holder
+
+    def _hold(self, handle: int, size: int) -> None:
+        """Own a cell. One held before, by an object that is initialised twice, must not stay behind."""
+        if self._handle:
+            lib.zpy_cell_wipe(self._handle)
+        self._handle = handle
+        self._size = size
+
+    def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
+        _wipe(self._handle)
 
 
 def option_bits(tier: str = "packed", policy: str | None = None, inherit: bool = False) -> int:

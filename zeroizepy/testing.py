@@ -39,6 +39,9 @@ MIN_NEEDLE_BYTES = 8
 
 _CHUNK_BYTES = 1 << 20
 _MAX_OFFSET = (1 << 63) - 1
+_MAPS_FIELDS = 6
+"""Of a line of /proc/PID/maps that names what is mapped."""
+
 _NOT_GIVEN = (errno.EIO, errno.EFAULT, errno.ENXIO)
 """What a read of /proc/PID/mem answers for pages that it cannot give out."""
 
@@ -103,8 +106,8 @@ def scan_process(needle: CypherCell | SecureMemory | bytes, pid: int | None = No
     """Find copies of `needle` in the memory of a process.
 
     Args:
-        needle: At least 8 bytes. A cell's or secure memory's own slot does not count as a copy; looking is no access, so
-            read limits are not touched. For `bytes`, the object that you pass is found too.
+        needle: At least 8 bytes. A cell's or secure memory's own slot does not count as a copy; looking is no access,
+            so read limits are not touched. For `bytes`, the object that you pass is found too.
         pid: None for this process.
 
     Returns:
@@ -190,10 +193,10 @@ def _opened(pid: int) -> Iterator[int]:
 
 def _missing_right(pid: int) -> str:
     if pid == os.getpid():
-        return "this process may not read its own memory: it is not dumpable (prctl PR_SET_DUMPABLE), or a sandbox forbids"
+        return "this process may not read its own memory: it is not dumpable, or a sandbox forbids it"
     return (
-        f"the memory of process {pid} may not be read: run as its user while it is dumpable and Yama's ptrace_scope is 0, "
-        "or with CAP_SYS_PTRACE"
+        f"the memory of process {pid} may not be read: run with CAP_SYS_PTRACE, or as its user while it is dumpable "
+        "and Yama's ptrace_scope is 0"
     )
 
 
@@ -215,9 +218,9 @@ def _regions(pid: int) -> list[Region]:
         lines = file.read().splitlines()
     regions = []
     for line in lines:
-        fields = line.split(maxsplit=5)
+        fields = line.split(maxsplit=_MAPS_FIELDS - 1)
         start, end = (int(text, 16) for text in fields[0].split("-"))
-        mapping = fields[5] if len(fields) > 5 else ""  # noqa: PLR2004 - the sixth field.
+        mapping = fields[-1] if len(fields) == _MAPS_FIELDS else ""
         regions.append(Region(start, end, fields[1], mapping, _kind(mapping)))
     if not regions:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has no memory: it ended, or belongs to the kernel")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import _lib
 from ._lib import lib
-from .slots import Borrowable
+from .slots import Borrowable, can_borrow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Buffer
 
 __all__ = ["secure_clear", "secure_compare"]
@@ -26,25 +29,29 @@ def secure_compare(a: Buffer | str | Borrowable, b: Buffer | str | Borrowable) -
     Source: libsodium's sodium_memcmp.
     Does not hide: whether the lengths differ.
     """
-    if isinstance(a, Borrowable):
+    if can_borrow(a):
         with a.borrow() as view:
             return secure_compare(view, b)
-    if isinstance(b, Borrowable):
+    if can_borrow(b):
         with b.borrow() as view:
             return secure_compare(a, view)
-    left, right = _readable(a, "a"), _readable(b, "b")
-    try:
+    with _readable(a, "a") as left, _readable(b, "b") as right:
         return len(left) == len(right) and lib.zpy_cell_memequal(left, right, len(left)) == 1
-    finally:
-        for given, made in ((a, left), (b, right)):
-            if isinstance(given, str):
-                _lib.wipe_bytes(made)
 
 
-def _readable(data: Any, name: str) -> Any:
-    if type(data) is bytes:
-        return data
-    return data.encode() if isinstance(data, str) else _lib.as_buffer(data, name)
+@contextmanager
+def _readable(data: Any, name: str) -> Iterator[Any]:
+    if isinstance(data, str):
+        encoded = data.encode()
+        try:
+            yield encoded
+        finally:
+            _lib.wipe_bytes(encoded)
+    elif type(data) is bytes:
+        yield data
+    else:
+        with _lib.as_buffer(data, name) as source:
+            yield source
 
 
 def secure_clear(buffer: Buffer) -> None:
@@ -59,7 +66,7 @@ def secure_clear(buffer: Buffer) -> None:
     Source: libsodium's sodium_memzero.
     Does not reach: copies that Python made of the content before, as when a bytearray grew.
     """
-    target = _lib.as_buffer(buffer, "buffer")
-    if memoryview(buffer).readonly:
-        raise TypeError(f"buffer must be writable; {type(buffer).__name__} cannot be wiped")
-    lib.zpy_cell_memzero(target, len(target))
+    with _lib.as_buffer(buffer, "buffer") as target:
+        if memoryview(buffer).readonly:
+            raise TypeError(f"buffer must be writable; {type(buffer).__name__} cannot be wiped")
+        lib.zpy_cell_memzero(target, len(target))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import _lib
 from ._lib import ffi, lib
 from .exceptions import ViewExpiredError
-from .slots import Borrow, Borrowable, Redacted, check_size, export_view, null_status, read_bytes
+from .slots import Borrow, Borrowable, Redacted, can_borrow, check_size, export_view, null_status, read_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -109,12 +109,14 @@ def verify_secret(handle: int, other: Any) -> bool:
             return bool(lib.zpy_cell_verify(handle, encoded, len(encoded)))
         finally:
             _lib.wipe_bytes(encoded)
-    if isinstance(other, Borrowable):
+    if can_borrow(other):
         # Looking at another cell in order to compare is not an access to it.
         with getattr(other, "_peek", other.borrow)() as view:
             return verify_secret(handle, view)
-    source = other if type(other) is bytes else _lib.as_buffer(other, "other")
-    return bool(lib.zpy_cell_verify(handle, source, len(source)))
+    if type(other) is bytes:
+        return bool(lib.zpy_cell_verify(handle, other, len(other)))
+    with _lib.as_buffer(other, "other") as source:
+        return bool(lib.zpy_cell_verify(handle, source, len(source)))
 
 
 class CypherView(Redacted):

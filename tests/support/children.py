@@ -50,7 +50,7 @@ class Child:
 
     def command(self, code: str, *arguments: str) -> list[str]:
         """The command line that runs `code`; `support` can be imported in it, the source folder cannot."""
-        return [sys.executable, "-I", "-c", _PRELUDE.format(tests=_TESTS) + textwrap.dedent(code), *arguments]
+        return [sys.executable, "-I", "-u", "-c", _PRELUDE.format(tests=_TESTS) + textwrap.dedent(code), *arguments]
 
     def run(
         self, code: str, *arguments: str, env: dict[str, str] | None = None, **options: object

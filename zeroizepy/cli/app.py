@@ -59,7 +59,7 @@ def _group(ctx: click.Context) -> None:
     \b
     Exit status: 0 done, 1 the job failed, 2 bad usage, 130 interrupted.
     Secrets are never taken from the command line; keys come from files or descriptors.
-    """
+    """  # noqa: D301 - click takes the backspace for "do not wrap".
     if ctx.invoked_subcommand is None:
         raise click.UsageError("a command is missing: demo, doctor, shred, encrypt, decrypt or keygen", ctx)
 

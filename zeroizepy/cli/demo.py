@@ -48,10 +48,10 @@ class _Steps:
             yield
         except Exception as error:  # noqa: BLE001 - whatever happens in a step is an outcome to show.
             found = describe(error)
-            self.claim(False, f"{found.fault}" + (f"; {found.hint}" if found.hint else ""))
+            self.claim(found.fault + (f"; {found.hint}" if found.hint else ""), held=False)
 
-    def claim(self, held: bool, text: str) -> None:
-        """Print an outcome; when it is not as claimed, the demo fails."""
+    def claim(self, text: str, *, held: bool) -> None:
+        """Print an outcome; when it did not come out so, the demo fails."""
         self.output.fact("ok" if held else "FAILED", text, "bold green" if held else "bold red")
         if not held and self._number not in self.failed:
             self.failed.append(self._number)
@@ -63,7 +63,7 @@ def _show_secret(steps: _Steps, cell: CypherCell) -> None:
     for label, value, style in protection_lines(protection):
         steps.output.fact(label, value, style)
     steps.output.fact("shown as", repr(cell))
-    steps.claim(protection.locked, "the secret is in locked memory" if protection.locked else "the memory is not locked")
+    steps.claim("the secret is in locked memory", held=protection.locked)
 
 
 def _encrypt(steps: _Steps, copy: str, key: CryptoKey, secret: CypherCell) -> tuple[CipherText, CipherText]:
@@ -77,16 +77,21 @@ def _encrypt(steps: _Steps, copy: str, key: CryptoKey, secret: CypherCell) -> tu
     steps.output.fact("key", f"{key.algorithm}, backing {protection.backing}, schedule {schedule}")
     steps.output.fact("ciphertext", f"{size_text(len(sealed.ciphertext))}, tag included, nonce {sealed.nonce.hex()}")
     steps.output.fact("secret", f"encrypted too, straight from its cell: {size_text(len(sealed_secret.ciphertext))}")
-    steps.claim(is_hidden, "the copy and the secret are encrypted")
+    steps.claim("the copy and the secret are encrypted", held=is_hidden)
     return sealed, sealed_secret
 
 
-def _decrypt(steps: _Steps, copy: str, sealed: CipherText, sealed_secret: CipherText, key: CryptoKey, secret: CypherCell) -> None:
-    plaintext = decrypt_data(sealed, key)
+def _decrypt(
+    steps: _Steps, copy: str, secret: CypherCell, sealed: tuple[CipherText, CipherText], key: CryptoKey
+) -> None:
+    sealed_copy, sealed_secret = sealed
+    plaintext = decrypt_data(sealed_copy, key)
     with open_regular(copy, _MOST_BYTES, "") as (fd, status), read_secret(fd, copy, status.st_size) as original:
-        steps.claim(secure_compare(plaintext, original), f"the file decrypts to the same {size_text(len(plaintext))}")
+        is_same = secure_compare(plaintext, original)
+    steps.claim(f"the file decrypts to the same {size_text(len(plaintext))}", held=is_same)
     with decrypt_secret(sealed_secret, key) as memory:
-        steps.claim(secure_compare(memory, secret), "the secret decrypts into locked memory, and is the same")
+        is_same = secure_compare(memory, secret)
+    steps.claim("the secret decrypts into locked memory, and is the same", held=is_same)
 
 
 def _refused(steps: _Steps, sealed: CipherText, key: CryptoKey) -> None:
@@ -96,9 +101,10 @@ def _refused(steps: _Steps, sealed: CipherText, key: CryptoKey) -> None:
         decrypt_data(sealed, key)
     except SecureMemoryClosed as error:
         steps.output.fact("decrypt", f"{type(error).__name__}: {error}")
-        steps.claim(key.destroyed, "decryption is refused; without another copy of the key the ciphertext is noise")
+        text = "decryption is refused; without another copy of the key the ciphertext is noise"
+        steps.claim(text, held=key.destroyed)
     else:
-        steps.claim(False, "decryption still works")
+        steps.claim("decryption is refused (it still works)", held=False)
 
 
 def _scan(steps: _Steps, secret: CypherCell) -> None:
@@ -106,14 +112,15 @@ def _scan(steps: _Steps, secret: CypherCell) -> None:
     revealed = control.reveal_bytes()
     for_secret, for_control = scan_process_report(secret), scan_process_report(control)
     steps.output.fact("searched", f"{size_text(for_secret.scanned_bytes)} of this process, through /proc/self/mem")
-    unreadable = sum(region.end - region.start for region in for_secret.unreadable)
-    kinds = ", ".join(sorted({region.kind for region in for_secret.unreadable}))
-    if unreadable:
-        steps.output.fact("not readable", f"{len(for_secret.unreadable)} regions, even for this process itself ({kinds})")
-    steps.claim(len(for_control.hits) >= 1, f"control, revealed into a {len(revealed)}-byte object: {_found(for_control)}")
-    steps.claim(not for_secret.hits, f"secret, used but never revealed: {_found(for_secret)}")
+    if for_secret.unreadable:
+        kinds = ", ".join(sorted({region.kind for region in for_secret.unreadable}))
+        count = len(for_secret.unreadable)
+        steps.output.fact("not readable", f"{count} regions, even for this process itself ({kinds})")
+    found = _found(for_control)
+    steps.claim(f"control, revealed into a {len(revealed)}-byte object: {found}", held=bool(for_control.hits))
+    steps.claim(f"secret, used but never revealed: {_found(for_secret)}", held=not for_secret.hits)
     secret.wipe()
-    steps.claim(secret.wiped, "the secret is wiped now")
+    steps.claim("the secret is wiped now", held=secret.wiped)
 
 
 def _found(report: ScanReport) -> str:
@@ -160,14 +167,15 @@ def demo_command(file: str | None) -> int:
             sealed = _encrypt(steps, copy, key, secret)
         if sealed is not None:
             with steps.step("With the key, decryption works"):
-                _decrypt(steps, copy, *sealed, key, secret)
+                _decrypt(steps, copy, secret, sealed, key)
             with steps.step("The key is erased"):
                 _refused(steps, sealed[0], key)
         with steps.step("The session ends: the plaintext copy is shredded"):
             session.close()
             for report in session.reports:
                 show_report(steps.output, report)
-            steps.claim(not os.path.lexists(copy), "the copy is gone; the verdict says what became of its bytes")
+            text = "the copy is gone; the verdict says what became of its bytes"
+            steps.claim(text, held=not os.path.lexists(copy))
     with steps.step("Is the secret anywhere else in this process?"):
         _scan(steps, secret)
     steps.output.line()
@@ -175,5 +183,5 @@ def demo_command(file: str | None) -> int:
         say(f"error: not as claimed: step {', '.join(map(str, steps.failed))}")
         say("hint: 'zeroizepy doctor' shows what this machine gives")
         return 1
-    steps.output.line("All steps came out as claimed. Limits: LIMITATIONS.md, and 'zeroizepy doctor' for this machine.", "green")
+    steps.output.line("All steps came out as claimed. 'zeroizepy doctor' says more about this machine.", "green")
     return 0

@@ -102,7 +102,8 @@ def _show_memory(output: Output, found: dict[str, Any], protection: Protection |
     output.fact("memfd_secret", secretmem, "green" if found["secretmem"] else "yellow")
     output.fact("lock limit", _limit_text(found["lock_limit"]))
     output.fact("lock budget", f"{size_text(found['lock_budget_bytes'])} for secrets")
-    output.fact("trial", f"a secret of {_TRIAL_BYTES} bytes was created:" if protection else f"failed: {found['trial_error']}")
+    granted = f"a secret of {_TRIAL_BYTES} bytes was created:"
+    output.fact("trial", granted if protection else f"failed: {found['trial_error']}")
     for label, value, style in protection_lines(protection) if protection else ():
         output.fact(f"  {label}", value, style)
 
@@ -125,8 +126,8 @@ def _show_surroundings(output: Output, found: dict[str, Any]) -> None:
     is_off = limit is not None and limit["soft_bytes"] == 0
     output.fact("core limit", _limit_text(limit), "green" if is_off else "yellow")
     output.fact("core pattern", core["pattern"] if core["pattern"] is not None else "unknown: cannot be read")
-    dumpable = {True: "yes", False: "no", None: "unknown: the system tells it to other users than root"}[core["dumpable"]]
-    output.fact("dumpable", dumpable)
+    dumpable = {True: "yes", False: "no", None: "unknown: the system does not show it to root"}
+    output.fact("dumpable", dumpable[core["dumpable"]])
     _show_swap(output, found["swap"])
     scope = found["ptrace_scope"]
     absent = "not there (no Yama): processes of the same user may trace each other"
@@ -163,4 +164,5 @@ def doctor_command(as_json: bool) -> int:
     if found["can_lock"]:
         return 0
     reason = trial_error or "the system granted no lock"
-    raise errors.Failure(f"memory cannot be locked: {reason}", "raise the limit: ulimit -l, LimitMEMLOCK=, --ulimit memlock=")
+    remedy = "raise the limit: ulimit -l, systemd's LimitMEMLOCK=, docker's --ulimit memlock="
+    raise errors.Failure(f"memory cannot be locked: {reason}", remedy)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from click import Abort, ClickException, UsageError
 
-from zeroizepy.exceptions import DecryptionError, LockLimitError, SecureWipeError, ZeroizeError
+from zeroizepy.exceptions import SecureWipeError, ZeroizeError
 
 __all__ = ["Failure", "describe", "printable", "report", "say"]
 
@@ -63,18 +63,35 @@ def _split(text: str) -> tuple[str, str | None]:
     return fault, remedy or None
 
 
+def _uncapitalized(text: str) -> str:
+    """System and click begin sentences; here they stand in the middle of a line."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
 def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | None]:
     where = error.filename if path is None else path
     fault, hint = _split(error.strerror or str(error))
-    if fault[:1].isupper() and not fault[1:2].isupper():
-        fault = fault[0].lower() + fault[1:]  # "No such file or directory", in the middle of a line.
+    fault = _uncapitalized(fault)
     if where is not None:
         fault = f"{os.fsdecode(where)}: {fault}"
     reasons = getattr(getattr(error, "report", None), "reasons", ())
     return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), hint)
 
 
-def describe(error: BaseException, path: str | None = None) -> Failure:
+def _describe_click(error: ClickException) -> Failure:
+    if not isinstance(error, UsageError):
+        return Failure(_uncapitalized(error.format_message()))
+    command = error.ctx.command_path if error.ctx is not None else "zeroizepy"
+    return Failure(_uncapitalized(error.format_message().rstrip(".")), f"see '{command} --help'", BAD_USAGE)
+
+
+def _describe_library(error: Exception, path: str | None) -> Failure:
+    fault, hint = _split(str(error))
+    names_path = path is None or isinstance(error, SecureWipeError)
+    return Failure(fault if names_path else f"{path}: {fault}", hint)
+
+
+def describe(error: BaseException, path: str | None = None) -> Failure:  # noqa: PLR0911 - one for each kind.
     """Turn any exception into fault, hint and status.
 
     Args:
@@ -86,23 +103,16 @@ def describe(error: BaseException, path: str | None = None) -> Failure:
     """
     if isinstance(error, Failure):
         return error
-    if isinstance(error, UsageError):
-        command = error.ctx.command_path if error.ctx is not None else "zeroizepy"
-        return Failure(error.format_message().rstrip("."), f"see '{command} --help'", BAD_USAGE)
     if isinstance(error, (Abort, KeyboardInterrupt)):
         return Failure("interrupted", None, INTERRUPTED)
     if isinstance(error, ClickException):
-        return Failure(error.format_message(), None, FAILED)
-    if isinstance(error, (LockLimitError, DecryptionError)) or (
-        isinstance(error, ZeroizeError) and not isinstance(error, OSError)
-    ):
-        fault, hint = _split(str(error))
-        needs_path = path is not None and not isinstance(error, SecureWipeError)
-        return Failure(f"{path}: {fault}" if needs_path else fault, hint)
+        return _describe_click(error)
     if isinstance(error, OSError):
         return Failure(*_describe_os_error(error, path))
+    if isinstance(error, ZeroizeError):
+        return _describe_library(error, path)
     if isinstance(error, MemoryError):
-        return Failure("out of memory" if path is None else f"{path}: out of memory", "free memory, or use a smaller file")
+        return Failure("out of memory", "free memory, or use smaller files")
     return Failure(
         f"internal error: {type(error).__name__}",
         f"please report it; {_TRACEBACK_VARIABLE}=1 shows where, with a text that may quote your data",

@@ -59,7 +59,7 @@ def load_key(key_file: str | None, key_fd: int | None) -> CryptoKey:
         if isinstance(error, FileNotFoundError) and _LOOKS_LIKE_A_KEY.fullmatch(key_file):
             raise Failure(
                 "--key takes the path of a key file, and there is no such file",
-                "a key never goes on the command line: everybody can read it there; 'zeroizepy keygen KEYFILE' makes one",
+                "never give a key on the command line, where all can read it; 'zeroizepy keygen KEYFILE' makes one",
             ) from None
         if isinstance(error, FileNotFoundError):
             raise Failure(f"{key_file}: no such key file", "make one with 'zeroizepy keygen KEYFILE'") from None
@@ -108,7 +108,8 @@ def keygen_command(key_file: str, bits: str) -> int:
     try:
         fd = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise Failure(f"{key_file}: exists already", "choose another name; an overwritten key cannot be had back") from None
+        remedy = "choose another name; an overwritten key cannot be had back"
+        raise Failure(f"{key_file}: exists already", remedy) from None
     try:
         os.fchmod(fd, 0o600)
         with naming(key_file), CryptoKey.generate(int(bits) // 8) as key, key.borrow() as view:

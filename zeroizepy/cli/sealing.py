@@ -35,7 +35,8 @@ _TOO_LARGE = "this version encrypts a file as one message in memory; split it"
 
 def _output_options(command: Callable[..., int]) -> Callable[..., int]:
     command = click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")(command)
-    return click.option("-o", "--output", metavar="OUT", help=f"Default: FILE with {SUFFIX} added or taken off.")(command)
+    text = f"Default: FILE with {SUFFIX} added or taken off."
+    return click.option("-o", "--output", metavar="OUT", help=text)(command)
 
 
 def _check_output(source: os.stat_result, path: str, overwrite: bool) -> None:
@@ -51,7 +52,8 @@ def _check_output(source: os.stat_result, path: str, overwrite: bool) -> None:
 
 def _tell_size(path: str, size_bytes: int) -> None:
     if size_bytes > NOTE_FROM_BYTES:
-        say(f"note: {path}: all of its {size_text(size_bytes)} are held in memory; streaming comes with a later version")
+        text = f"its {size_text(size_bytes)} are held in memory as a whole; streaming comes with a later version"
+        say(f"note: {path}: {text}")
 
 
 @contextmanager
@@ -110,7 +112,8 @@ def decrypt_command(file: str, key_file: str | None, key_fd: int | None, output:
     appears only when it is complete.
     """
     if output is None and (not file.endswith(SUFFIX) or os.path.basename(file) == SUFFIX):
-        raise click.UsageError(f"{file} does not end in {SUFFIX}; name the output with -o OUT", click.get_current_context())
+        text = f"{file} does not end in {SUFFIX}: name the output with -o OUT"
+        raise click.UsageError(text, click.get_current_context())
     target = output if output is not None else file.removesuffix(SUFFIX)
     with load_key(key_file, key_fd) as key, open_regular(file, MOST_BYTES + OVERHEAD_BYTES, _TOO_LARGE) as (fd, status):
         _check_output(status, target, overwrite)
@@ -159,7 +162,8 @@ def _decrypted(path: str, sealed: CipherText, key: CryptoKey) -> Iterator[memory
             f"{path}: wrong key, or not an encrypted file, or damaged; nothing was written",
             "use the key file that it was encrypted with",
         ) from None
-    say(f"note: {path}: {len(plaintext)} bytes are decrypted in ordinary memory, which can be swapped; they are zeroed next")
+    text = "bytes are decrypted in ordinary memory, which can be swapped; it is zeroed next"
+    say(f"note: {path}: {len(plaintext)} {text}")
     try:
         yield memoryview(plaintext)
     finally:

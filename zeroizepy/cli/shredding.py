@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +24,16 @@ _STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_plac
 _HEX_PREFIX = "hex:"
 
 
-class _PatternType(click.ParamType[Any]):
-    name = "pattern"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | bytes:
-        if isinstance(value, str) and value in ("random", "zeros", "ones"):
-            return value
-        if isinstance(value, str) and value.startswith(_HEX_PREFIX):
-            try:
-                data = bytes.fromhex(value.removeprefix(_HEX_PREFIX))
-            except ValueError:
-                self.fail(f"{value!r} has digits that are not hexadecimal, or an odd number of them", param, ctx)
-            if data:
-                return data
-        return self.fail(f"{value!r} is not random, zeros, ones or hex: with at least one byte, as in hex:00ff", param, ctx)
+def _parse_pattern(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str | bytes:
+    if value in ("random", "zeros", "ones"):
+        return value
+    data = b""
+    if value.startswith(_HEX_PREFIX):
+        with suppress(ValueError):
+            data = bytes.fromhex(value.removeprefix(_HEX_PREFIX))
+    if not data:
+        raise click.BadParameter(f"{value!r} is not random, zeros, ones, or hex: and pairs of digits, as in hex:00ff")
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +98,13 @@ def _one(path: str, quiet: bool, options: dict[str, Any]) -> _Outcome:
 
 
 def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str, int]]:
-    counts = Counter(
-        "failed" if each.failure else (each.report and each.report.verdict) or "nothing_to_overwrite" for each in outcomes
-    )
-    if dry_run:
-        counts = Counter("failed" if each.failure else "planned" for each in outcomes)
+    def name_of(outcome: _Outcome) -> str:
+        if outcome.failure is not None:
+            return "failed"
+        verdict = None if outcome.report is None else outcome.report.verdict
+        return "planned" if dry_run else verdict or "nothing_to_overwrite"
+
+    counts = Counter(map(name_of, outcomes))
     parts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(counts.items()))
     return f"{len(outcomes)} paths: {parts}", dict(counts)
 
@@ -114,8 +113,12 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("-n", "--passes", type=click.IntRange(0, 1000), default=3, show_default=True, help="Overwrites.")
 @click.option(
-    "--pattern", type=_PatternType(), default="random", show_default=True, help="random, zeros, ones, or hex:00ff...",
+    "--pattern",
+    callback=_parse_pattern,
+    default="random",
+    show_default=True,
     metavar="PATTERN",
+    help="random, zeros, ones, or hex:00ff...",
 )
 @click.option("--verify", is_flag=True, help="Read the last pass back and compare.")
 @click.option("--no-rename", is_flag=True, help="Unlink under the old name.")
@@ -125,7 +128,7 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
 @click.option("--follow-symlinks", is_flag=True, help="Shred what a link leads to; otherwise the link is unlinked.")
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
-def shred_command(
+def shred_command(  # noqa: PLR0917 - click passes them by name.
     paths: tuple[str, ...],
     passes: int,
     pattern: str | bytes,
@@ -151,11 +154,17 @@ def shred_command(
     An overwrite does not reach earlier copies (backups, snapshots, editors, swap), remapped sectors, and cells that a
     flash device keeps; copy-on-write file systems write elsewhere. For data there, encrypt from the start and shred
     the key file.
-    """
+    """  # noqa: D301 - click takes the backspace for "do not wrap".
     options = {
-        "passes": passes, "pattern": pattern, "verify": verify, "rename": not no_rename, "dry_run": dry_run,
-        "force": force, "allow_hard_links": allow_hard_links, "follow_symlinks": follow_symlinks,
-    }  # fmt: skip
+        "passes": passes,
+        "pattern": pattern,
+        "verify": verify,
+        "rename": not no_rename,
+        "dry_run": dry_run,
+        "force": force,
+        "allow_hard_links": allow_hard_links,
+        "follow_symlinks": follow_symlinks,
+    }
     output = Output()
     outcomes = []
     for path in paths:

@@ -1,0 +1,244 @@
+"""`zeroizepy shred`, as a user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    Cli = Callable[..., Any]
+    Environment = Callable[..., dict[str, str]]
+    Terminal = Callable[..., tuple[int, bytes]]
+
+VERDICTS = ("overwritten", "overwritten_verified", "not_in_place")
+
+
+def make(folder: Path, name: str = "report.pdf", size: int = 10_000) -> Path:
+    """A file full of one byte."""
+    path = folder / name
+    path.write_bytes(b"S" * size)
+    return path
+
+
+def test_file_is_gone_and_gets_a_verdict(cli: Cli, tmp_path: Path) -> None:
+    """One file: its name, a verdict that is one of the four, how often it was overwritten, status 0."""
+    path = make(tmp_path)
+    result = cli("shred", path.name)
+    assert (result.status, result.err) == (0, "")
+    assert not path.exists()
+    lines = result.out.splitlines()
+    assert lines[0] == "report.pdf"
+    assert lines[1].split() in [["verdict", verdict] for verdict in VERDICTS]
+    assert "3 passes over 10000 bytes" in result.out
+
+
+def test_output_in_a_pipe_is_plain(cli: Cli, tmp_path: Path) -> None:
+    """No control sequence and no progress bar reaches a pipe."""
+    make(tmp_path)
+    result = cli("shred", "report.pdf")
+    assert "\x1b" not in result.out + result.err
+    assert "\r" not in result.out + result.err
+
+
+def test_one_failing_path_does_not_stop_the_others(cli: Cli, tmp_path: Path) -> None:
+    """Status 1, two lines for each failure, and the good files are gone."""
+    first, last = make(tmp_path, "a"), make(tmp_path, "z")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    result = cli("shred", "a", "pipe", "folder", "missing", "z")
+    assert result.status == 1
+    assert not first.exists()
+    assert not last.exists()
+    assert result.errors() == [
+        "zeroizepy: error: pipe: is a FIFO",
+        "zeroizepy: hint: only regular files are overwritten",
+        "zeroizepy: error: folder: is a directory",
+        "zeroizepy: hint: give the files in it",
+        "zeroizepy: error: missing: no such file",
+    ]
+    assert result.out.splitlines()[-1].startswith("5 paths: 3 failed, 2 ")
+
+
+def test_socket_and_device_are_refused(cli: Cli, tmp_path: Path) -> None:
+    """Nothing that is no regular file is opened for writing."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        result = cli("shred", "s", "/dev/null")
+    assert result.status == 1
+    assert [line for line in result.errors() if "error" in line] == [
+        "zeroizepy: error: s: is a socket",
+        "zeroizepy: error: /dev/null: is a device",
+    ]
+
+
+def test_hard_links_need_their_option(cli: Cli, tmp_path: Path) -> None:
+    """Refused with the option's name as hint; with it, the other name holds the new content."""
+    path = make(tmp_path)
+    other = tmp_path / "other"
+    os.link(path, other)
+    result = cli("shred", path.name)
+    assert result.status == 1
+    assert result.errors() == [
+        "zeroizepy: error: report.pdf: has 2 names (hard links)",
+        "zeroizepy: hint: --allow-hard-links overwrites the content of all of them",
+    ]
+    assert other.read_bytes() == b"S" * 10_000
+    result = cli("shred", path.name, "--allow-hard-links", "--pattern", "hex:0a0b", "-n1")
+    assert result.status == 0
+    assert other.read_bytes() == b"\x0a\x0b" * 5000
+
+
+def test_write_protected_file_needs_force(cli: Cli, tmp_path: Path) -> None:
+    """Refused with --force as hint, for root too; taken with it."""
+    path = make(tmp_path)
+    path.chmod(0o400)
+    result = cli("shred", path.name)
+    assert result.status == 1
+    assert result.errors()[1] == "zeroizepy: hint: chmod u+w it, or give --force"
+    assert path.exists()
+    assert cli("shred", path.name, "--force").status == 0
+    assert not path.exists()
+
+
+def test_symlink_is_unlinked_and_its_target_left(cli: Cli, tmp_path: Path) -> None:
+    """Unless --follow-symlinks is given."""
+    path = make(tmp_path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert cli("shred", "link").status == 0
+    assert not os.path.lexists(link)
+    assert path.read_bytes() == b"S" * 10_000
+    link.symlink_to(path)
+    assert cli("shred", "link", "--follow-symlinks").status == 0
+    assert not path.exists()
+
+
+def test_dry_run_changes_nothing_and_shows_the_plan(cli: Cli, tmp_path: Path) -> None:
+    """The steps in their order, the expected verdict, and an untouched file."""
+    path = make(tmp_path)
+    before = path.stat()
+    result = cli("shred", "--dry-run", "--verify", "-n2", "--pattern", "zeros", "report.pdf")
+    assert result.status == 0
+    assert path.read_bytes() == b"S" * 10_000
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    would = [line.split(maxsplit=1)[1] for line in result.out.splitlines() if line.split()[0] == "would"]
+    assert would[0].startswith("pass 1: write 10000 bytes of zeros")
+    assert would[2] == "read 10000 bytes back and compare"
+    assert would[-1] == "unlink"
+
+
+def test_no_rename_is_passed_on(cli: Cli, tmp_path: Path) -> None:
+    """The plan renames by default and does not with --no-rename."""
+    make(tmp_path)
+    assert "rename to a random name" in cli("shred", "--dry-run", "report.pdf").out
+    assert "rename to a random name" not in cli("shred", "--dry-run", "--no-rename", "report.pdf").out
+
+
+def test_json_holds_reports_and_summary(cli: Cli, tmp_path: Path) -> None:
+    """stdout is one JSON document; the failure's line still goes to stderr."""
+    make(tmp_path, size=5000)
+    result = cli("shred", "--json", "-n1", "report.pdf", "missing")
+    assert result.status == 1
+    document = json.loads(result.out)
+    good, bad = document["files"]
+    assert good["verdict"] in VERDICTS
+    assert (good["size_bytes"], good["unlinked"], good["error"]) == (5000, True, None)
+    assert (bad["path"], bad["error"]) == ("missing", "missing: no such file")
+    assert document["summary"] == {good["verdict"]: 1, "failed": 1}
+    assert result.errors() == ["zeroizepy: error: missing: no such file"]
+
+
+def test_quiet_says_nothing_but_errors(cli: Cli, tmp_path: Path) -> None:
+    """Success is silent, a failure is not."""
+    make(tmp_path)
+    assert cli("shred", "--quiet", "report.pdf").out == ""
+    result = cli("shred", "--quiet", "report.pdf")
+    assert (result.status, result.out) == (1, "")
+    assert result.errors() == ["zeroizepy: error: report.pdf: no such file"]
+
+
+def test_name_cannot_command_the_terminal(cli: Cli, tmp_path: Path) -> None:
+    """Escape sequences, markup and bytes that are no UTF-8 are shown escaped."""
+    name = os.fsdecode(b"\x1b[31m[bold]x[bold]\xff\n")
+    (tmp_path / name).write_bytes(b"S")
+    result = cli("shred", name, name + "2")
+    assert result.status == 1
+    assert not (tmp_path / name).exists()
+    assert result.out.splitlines()[0] == "\\x1b[31m[bold]x[bold]\\udcff\\n"
+    assert result.errors() == ["zeroizepy: error: \\x1b[31m[bold]x[bold]\\udcff\\n2: no such file"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ([], "missing argument"),
+        (["-n", "x", "f"], "'x' is not a valid integer"),
+        (["-n", "-1", "f"], "-1 is not in the range 0<=x<=1000"),
+        (["--pattern", "sevens", "f"], "'sevens' is not random, zeros, ones"),
+        (["--pattern", "hex:", "f"], "'hex:' is not random"),
+        (["--pattern", "hex:0", "f"], "'hex:0' is not random"),
+        (["--pattern", "hex:zz", "f"], "'hex:zz' is not random"),
+        (["--frob", "f"], "no such option"),
+    ],
+)
+def test_bad_usage(cli: Cli, arguments: list[str], fault: str) -> None:
+    """Status 2, one line with the fault, one with where to look; nothing on stdout."""
+    result = cli("shred", *arguments)
+    assert (result.status, result.out) == (2, "")
+    first, second = result.errors()
+    assert first.startswith("zeroizepy: error: ")
+    assert fault in first
+    assert second == "zeroizepy: hint: see 'zeroizepy shred --help'"
+
+
+def test_progress_bar_on_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
+    """A terminal sees a bar that names the file while it is overwritten, and colours."""
+    path = make(tmp_path, size=32 << 20)
+    status, shown = terminal("shred", path.name)
+    assert status == 0
+    assert not path.exists()
+    assert "━".encode() in shown
+    assert b"MiB" in shown
+    assert b"\x1b[" in shown
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_no_bar_on_a_terminal_that_cannot_draw(terminal: Terminal, tmp_path: Path, term: str) -> None:
+    """A dumb terminal gets plain lines."""
+    make(tmp_path, size=8 << 20)
+    status, shown = terminal("shred", "report.pdf", TERM=term)
+    assert status == 0
+    assert "━".encode() not in shown
+    assert b"verdict" in shown
+
+
+def test_interrupt_leaves_the_file_and_gives_130(
+    tmp_path: Path, program: list[str], clean_environment: Environment
+) -> None:
+    """Ctrl-C during the passes: one line, status 130, the file is still there."""
+    path = make(tmp_path, size=64 << 20)
+    child = subprocess.Popen(
+        [*program, "shred", "-n", "1000", path.name],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while path.read_bytes()[:64] == b"S" * 64:
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    # click begins with an empty line, which on a terminal ends the one that holds "^C".
+    assert (child.returncode, out, err.lstrip("\n")) == (130, "", "zeroizepy: error: interrupted\n")
+    assert path.exists()

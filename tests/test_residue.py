@@ -1,0 +1,430 @@
+"""A parent scans a child's memory for the secret that the child was given: nothing but the slot may hold it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+from dataclasses import dataclass
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from support import maps
+from support.children import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# A child tells its parent "ready" and the pages that hold slots, then waits. It must never hold the secret elsewhere.
+PROGRAM = """
+import gc, os, sys
+import zeroizepy
+from zeroizepy import *
+from zeroizepy import _lib
+from support import maps
+held, argument = [], sys.argv[1:]
+def ready(*slots):
+    gc.collect()
+    spans = []
+    for it in slots:
+        with it.borrow() as view:
+            spans.append((int(_lib.ffi.cast("uintptr_t", _lib.ffi.from_buffer("uint8_t[]", view))), len(view)))
+            del view
+    print("ready", *(f"{start:x}+{size}" for start, size in spans), flush=True)
+    sys.stdin.read(1)
+def from_pipe(size):
+    return CypherCell.from_fd(int(argument[0]), size)
+"""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Where a waiting child holds what it should not, by name of the needle."""
+
+    hits: dict[str, int]
+
+    def __getitem__(self, name: str) -> int:
+        return self.hits[name]
+
+
+@contextlib.contextmanager
+def waiting(child: Child, body: str, *arguments: str, feed: bytes = b"", env: dict[str, str] | None = None) -> Iterator[
+    tuple[int, list[tuple[int, int]], str]
+]:
+    """A child that has come to ready(): its process id, its slots, and what else it printed before."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        child.command(PROGRAM + dedent(body), str(reader), *arguments),
+        env=child.environment(env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=[reader],
+    )
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(feed)
+    assert process.stdout is not None
+    printed = ""
+    try:
+        for line in process.stdout:
+            if line.startswith("ready"):
+                slots = [tuple(int(part, 16 - 6 * at) for at, part in enumerate(item.split("+"))) for item in line.split()[1:]]
+                yield process.pid, slots, printed  # type: ignore[misc]
+                break
+            printed += line
+        else:
+            raise AssertionError("the child ended before it was ready")
+    finally:
+        process.communicate(input="x", timeout=60)
+    assert process.returncode == 0
+
+
+def scan(pid: int, slots: list[tuple[int, int]], **needles: bytes) -> Scan:
+    """Count the needles in all readable memory but the slots, and stop at nothing less than a readable process."""
+    hits = {}
+    for name, needle in needles.items():
+        try:
+            found = maps.find_in_memory(pid, needle)
+        except PermissionError:
+            pytest.skip("needs the right to read a child's /proc/PID/mem")
+        hits[name] = sum(not any(start <= at < start + size for start, size in slots) for at in found)
+    return Scan(hits)
+
+
+def parts(secret: bytes) -> dict[str, bytes]:
+    """The secret as it may lie around: whole, and its last 16 bytes (a freed chunk loses its head)."""
+    return {"whole": secret, "tail": secret[-16:]}
+
+
+@pytest.fixture
+def secret() -> bytes:
+    """128 bytes of text that no other test has seen, so that it can go through the environment."""
+    return secrets.token_urlsafe(96).encode()
+
+
+CLEAN = {"whole": 0, "tail": 0}
+
+
+# ---- loaders ----
+
+
+def test_positive_control(child: Child, secret: bytes) -> None:
+    """One bytes object beside the cell is found, and once only."""
+    body = """
+    held.append(os.read(int(argument[0]), 128))
+    cell = CypherCell(held[0])
+    ready(cell)
+    """
+    with waiting(child, body, feed=secret) as (pid, slots, _):
+        assert scan(pid, slots, **parts(secret)).hits == {"whole": 1, "tail": 1}
+
+
+def test_the_slot_itself(child: Child, secret: bytes) -> None:
+    """On mlock the scan sees the slot, which shows that it looks there; on secretmem nobody can."""
+    with waiting(child, "cell = from_pipe(128); ready(cell)", feed=secret) as (pid, slots, _):
+        assert scan(pid, [], **parts(secret))["whole"] == (0 if child.backend == "secretmem" else 1)
+        assert scan(pid, slots, **parts(secret)).hits == CLEAN
+
+
+LOADERS = {
+    "from_fd with a size": "cell = from_pipe(128)",
+    "from_fd to the end": "cell = from_pipe(None)",
+    "from_file": "cell = CypherCell.from_file(argument[1])",
+    "from_file isolated": "cell = CypherCell.from_file(argument[1], tier='isolated')",
+    "bytearray and secure_clear": """
+        buffer = bytearray(128)
+        os.readv(int(argument[0]), [buffer])
+        cell = CypherCell(buffer)
+        secure_clear(buffer)
+    """,
+    "bytearray and wipe_source": """
+        buffer = bytearray(128)
+        os.readv(int(argument[0]), [buffer])
+        cell = CypherCell(buffer, wipe_source=True)
+    """,
+    "written into secure memory": """
+        cell = SecureMemory(128)
+        with cell.borrow(writable=True) as view:
+            os.readv(int(argument[0]), [view])
+        del view
+    """,
+    "verify, compare and borrow": """
+        cell = from_pipe(128)
+        other = CypherCell(cell)
+        assert cell.verify(other) and cell.compare(other) and cell == other
+        assert not cell.verify(b"guess") and not cell.verify("guess" * 20) and not cell.verify(bytes(128))
+        with cell.borrow() as view:
+            assert len(view) == 128 and view[:5] != b"guess" and not cell.verify(bytes(128))
+        del view
+        memory = SecureMemory.from_bytes(cell)
+        with cell as inside:
+            assert inside.verify(memory)
+        cell = memory
+        other.wipe()
+    """,
+    "grown while read": "cell = CypherCell.from_fd(int(argument[0]))",
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_loaders(child: Child, secret: bytes, tmp_path: Path, name: str) -> None:
+    """From descriptor, file and buffer into the slot: no copy anywhere else in the process."""
+    path = tmp_path / "secret"
+    path.write_bytes(secret)
+    filler = b"f" * 20_000 if name.startswith("grown") else b""
+    with waiting(child, dedent(LOADERS[name]) + "\nready(cell)", str(path), feed=filler + secret) as (pid, slots, _):
+        assert scan(pid, slots, **parts(secret)).hits == CLEAN
+
+
+@pytest.mark.parametrize("scrub", [False, True])
+def test_from_env(child: Child, secret: bytes, scrub: bool) -> None:
+    """The environment and os.environ hold what they held before; from_env adds nothing, and scrub leaves nothing."""
+    env = {"APP_SECRET": secret.decode()}
+    with waiting(child, "ready()", env=env) as (pid, slots, _):
+        before = scan(pid, slots, **parts(secret))
+    assert before["whole"] >= 1
+    body = f"cell = CypherCell.from_env('APP_SECRET', scrub={scrub}); ready(cell)"
+    with waiting(child, body, env=env) as (pid, slots, _):
+        after = scan(pid, slots, **parts(secret))
+    assert after.hits == (CLEAN if scrub else before.hits)
+
+
+def test_wiped_cells_leave_nothing(child: Child, secret: bytes) -> None:
+    """After wipe, del, block, last read or purge the slot is clean too, on mlock where it can be seen."""
+    body = """
+    first = from_pipe(128)
+    cells = [CypherCell(first, tier=tier) for tier in ("packed", "isolated") for _ in range(6)]
+    volatile = CypherCell(first, volatile=True)
+    with volatile.borrow():
+        pass
+    cells[0].wipe()
+    del cells[1]
+    with cells[1]:
+        pass
+    gone = SecureMemory.from_bytes(first)
+    gone.zero()
+    purge()
+    ready()
+    """
+    with waiting(child, body, feed=secret) as (pid, slots, _):
+        assert scan(pid, slots, **parts(secret)).hits == CLEAN
+
+
+# ---- reveal ----
+
+TEXTS = {
+    "ascii": lambda: secrets.token_urlsafe(96),
+    "latin-1": lambda: "ÿ" + secrets.token_urlsafe(96),
+    "two bytes": lambda: "鍵" + secrets.token_urlsafe(96),
+    "four bytes": lambda: "🔑" + secrets.token_urlsafe(96),
+}
+STORED = {"ascii": "ascii", "latin-1": "latin-1", "two bytes": "utf-16-le", "four bytes": "utf-32-le"}
+
+
+@pytest.mark.parametrize("through", ["cell.reveal()", "str(view)", "view.reveal()"])
+@pytest.mark.parametrize("kind", TEXTS)
+def test_reveal_makes_one_object(child: Child, kind: str, through: str) -> None:
+    """The str itself, as CPython stores it, and nothing else: no UTF-8 copy, no narrower or wider draft."""
+    text = TEXTS[kind]()
+    tail = text[-32:]
+    body = f"""
+    cell = from_pipe({len(text.encode())})
+    with CypherCell(cell) as view:
+        held.append({through})
+    del view
+    ready(cell)
+    """
+    with waiting(child, body, feed=text.encode()) as (pid, slots, _):
+        stored = scan(pid, slots, text=tail.encode(STORED[kind])).hits
+        assert stored == {"text": 1}
+        others = {code.replace("-", "_"): tail.encode(code) for code in ("ascii", "utf-16-le", "utf-32-le")}
+        others.pop("ascii" if kind in ("ascii", "latin-1") else STORED[kind].replace("-", "_"))
+        assert set(scan(pid, slots, **others).hits.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    "through", ["cell.reveal_bytes()", "bytes(view)", "view.reveal_bytes()", "memory.read()", "memory.get_bytes()"]
+)
+def test_reveal_bytes_makes_one_object(child: Child, secret: bytes, through: str) -> None:
+    """One bytes object."""
+    body = f"""
+    cell = from_pipe(128)
+    memory = SecureMemory.from_bytes(cell)
+    with CypherCell(cell) as view:
+        held.append({through})
+    del view
+    ready(cell, memory)
+    """
+    with waiting(child, body, feed=secret) as (pid, slots, _):
+        assert scan(pid, slots, **parts(secret)).hits == {"whole": 1, "tail": 1}
+
+
+def test_reveal_masked_leaves_the_suffix_only(child: Child, secret: bytes) -> None:
+    """Nothing longer than what was shown."""
+    body = "cell = from_pipe(128); held.append(cell.reveal_masked(4)); ready(cell)"
+    with waiting(child, body, feed=secret) as (pid, slots, _):
+        assert scan(pid, slots, whole=secret, tail=secret[-16:], more=secret[-5:]).hits == {"whole": 0, "tail": 0, "more": 0}
+
+
+# ---- keys ----
+
+
+def aes_schedule(key: bytes) -> bytes:
+    """All round keys of AES (FIPS 197, section 5.2), computed here so that the search knows what it looks for."""
+    box = sbox()
+    words = [key[at : at + 4] for at in range(0, len(key), 4)]
+    count, power = len(words), 1
+    for index in range(count, 4 * (count + 7)):
+        word = words[-1]
+        if index % count == 0:
+            word = bytes(box[byte] for byte in word[1:] + word[:1])
+            word = bytes([word[0] ^ power]) + word[1:]
+            power = (power << 1) ^ (0x11B if power & 0x80 else 0)
+        elif count > 6 and index % count == 4:
+            word = bytes(box[byte] for byte in word)
+        words.append(bytes(left ^ right for left, right in zip(words[index - count], word, strict=True)))
+    return b"".join(words)
+
+
+def sbox() -> list[int]:
+    """AES's substitution, from its definition in FIPS 197: the inverse in GF(2^8), then an affine map."""
+
+    def times(left: int, right: int) -> int:
+        product = 0
+        while right:
+            product ^= left if right & 1 else 0
+            left = (left << 1) ^ (0x11B if left & 0x80 else 0)
+            right >>= 1
+        return product
+
+    table = []
+    for value in range(256):
+        inverse = next((other for other in range(256) if times(value, other) == 1), 0)
+        result = 0x63
+        for turn in range(5):
+            result ^= (inverse << turn | inverse >> (8 - turn)) & 0xFF
+        table.append(result)
+    return table
+
+
+def key_parts(key: bytes) -> dict[str, bytes]:
+    """The key, round keys that only its expansion makes, and GHASH's key in both byte orders."""
+    rounds = aes_schedule(key)
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    hash_key = encryptor.update(bytes(16)) + encryptor.finalize()
+    return {
+        "key": key,
+        "key_tail": key[-16:],
+        "round_3": rounds[48:64],
+        "last_round": rounds[-16:],
+        "hash_key": hash_key,
+        "hash_key_reversed": hash_key[::-1],
+    }
+
+
+def test_the_reference_schedule() -> None:
+    """FIPS 197, appendix A: the last words of its three key expansions."""
+    assert aes_schedule(bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c"))[-4:].hex() == "b6630ca6"
+    assert aes_schedule(bytes.fromhex("8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b"))[-4:].hex() == "01002202"
+    long_key = "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"
+    assert aes_schedule(bytes.fromhex(long_key))[-4:].hex() == "706c631e"
+
+
+CIPHER = """
+key_cell = from_pipe({length})
+key = CryptoKey(key_cell)
+plain = from_pipe(128)
+for _ in range(3):
+    ct = encrypt_data(plain, key, b"extra")
+{more}
+print(ct.nonce.hex(), ct.ciphertext.hex())
+ready(key_cell, plain{slots})
+"""
+
+
+def slots_of_key(slots: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """On mlock the key's own slot can be seen, with the schedule behind the key."""
+    return [(start, 32 + 512) if size == 32 else (start, size) for start, size in slots]
+
+
+@pytest.mark.parametrize("end", ["live", "destroyed", "decrypt_secret", "long"])
+def test_encrypt_and_decrypt(child: Child, secret: bytes, end: str) -> None:
+    """AES-256: neither key nor schedule nor plaintext outside their slots, while the key lives and afterwards."""
+    more, slots_text = "", ", key"
+    if end == "destroyed":
+        more, slots_text = "key.destroy()", ""
+    elif end == "decrypt_secret":
+        more, slots_text = "opened = decrypt_secret(ct, key, b'extra'); assert plain.verify(opened)", ", key, opened"
+    elif end == "long":
+        more = "decrypt_data(encrypt_data(bytes(100000), key), key)"
+    key = secrets.token_bytes(32)
+    body = CIPHER.format(length=32, more=more, slots=slots_text)
+    with waiting(child, body, feed=key + secret) as (pid, slots, printed):
+        nonce, sealed = (bytes.fromhex(part) for part in printed.split())
+        assert AESGCM(key).decrypt(nonce, sealed, b"extra") == secret
+        needles = {**parts(secret), **key_parts(key)}
+        assert scan(pid, slots_of_key(slots), **needles).hits == dict.fromkeys(needles, 0)
+
+
+@pytest.mark.parametrize("length", [16, 24])
+def test_short_keys_after_their_end(child: Child, secret: bytes, length: int) -> None:
+    """AES-128 and -192 go through OpenSSL's heap; once the key is destroyed, the key is gone from it.
+
+    Not looked for: the last round keys, which OpenSSL at times leaves behind in a spilled register.
+    """
+    key = secrets.token_bytes(length)
+    body = CIPHER.format(length=length, more="key.destroy(); key_cell.wipe(); key_cell = CypherCell(b'')", slots="")
+    with waiting(child, body, feed=key + secret) as (pid, slots, printed):
+        nonce, sealed = (bytes.fromhex(part) for part in printed.split())
+        assert AESGCM(key).decrypt(nonce, sealed, b"extra") == secret
+        needles = {**parts(secret), "key": key, "key_tail": key[-16:]}
+        assert scan(pid, slots, **needles).hits == dict.fromkeys(needles, 0)
+
+
+def test_decrypt_data_makes_one_object(child: Child, secret: bytes) -> None:
+    """The plaintext that decrypt_data returns is the only copy."""
+    key = secrets.token_bytes(32)
+    body = CIPHER.format(length=32, more="held.append(decrypt_data(ct, key, b'extra'))", slots=", key")
+    with waiting(child, body, feed=key + secret) as (pid, slots, _):
+        assert scan(pid, slots_of_key(slots), **parts(secret)).hits == {"whole": 1, "tail": 1}
+
+
+def test_control_for_keys(child: Child, secret: bytes) -> None:
+    """The same search finds the key where a program took it out, and its schedule where a program keeps one."""
+    key = secrets.token_bytes(32)
+    schedule = aes_schedule(key)
+    body = CIPHER.format(length=32, more="held.extend([key.get_bytes(), os.read(int(argument[0]), 240)])", slots=", key")
+    with waiting(child, body, feed=key + secret + schedule) as (pid, slots, _):
+        found = scan(pid, slots_of_key(slots), **key_parts(key))
+    assert found["key"] == 2
+    assert found["round_3"] == found["last_round"] == 1
+
+
+@pytest.mark.parametrize("make", ["CypherCell.generate(32)", "CryptoKey.generate(32)", "CryptoKey.generate(16)"])
+def test_generate(child: Child, make: str) -> None:
+    """Random secrets are drawn straight into their slot; the child tells their last 8 bytes, masked."""
+    body = f"""
+    made = {make}
+    with made.borrow() as view:
+        # Enough of the secret to search for, and not enough to be one: its last 8 bytes, turned over.
+        for at in range(len(view) - 1, len(view) - 9, -1):
+            os.write(1, b"%02x" % (view[at] ^ 0x5A))
+        os.write(1, b"\\n")
+    del view
+    ready(made)
+    """
+    with waiting(child, body) as (pid, slots, printed):
+        tail = bytes(int(printed[at : at + 2], 16) ^ 0x5A for at in range(0, 16, 2))[::-1]
+        start, size = slots[0]
+        found = maps.find_in_memory(pid, tail)
+        inside = [at for at in found if start <= at < start + 544]
+        assert len(found) == len(inside)
+        if child.backend == "mlock":
+            assert start + size - 8 in inside

@@ -1,0 +1,318 @@
+"""Many threads at once: right answers or errors, nothing in between."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import CipherText, CryptoKey, decrypt_data, encrypt_data
+from zeroizepy.exceptions import CellWipedError, SecureMemoryClosed
+from zeroizepy.memory import SecureMemory, stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("no_leftover_cells")
+
+THREADS = 8
+SIZES = [1, 16, 40, 544, 4096, 6000]
+
+
+def run_all(work: Callable[[int], None], count: int = THREADS) -> None:
+    """Run `work(0)`, `work(1)`, ... at the same time; the first exception is raised here."""
+    failed: list[BaseException] = []
+    gate = threading.Barrier(count)
+
+    def body(number: int) -> None:
+        try:
+            gate.wait(30)
+            work(number)
+        except BaseException as error:  # noqa: BLE001 - raised again below.
+            failed.append(error)
+
+    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive(), "a thread hangs"
+    if failed:
+        raise failed[0]
+
+
+def test_own_secrets() -> None:
+    """Each thread makes, uses and wipes its own cells of all sizes: none ever sees another's bytes."""
+
+    def work(number: int) -> None:
+        choose = random.Random(number)
+        held: list[tuple[Any, bytes]] = []
+        for _ in range(1500):
+            size = choose.choice(SIZES)
+            data = bytes([number + 1]) * size
+            if choose.random() < 0.5 or not held:
+                tier = "isolated" if choose.random() < 0.1 else "packed"
+                real = CypherCell(data, tier=tier) if choose.random() < 0.7 else SecureMemory.from_bytes(data)
+                held.append((real, data))
+                continue
+            real, data = held.pop(choose.randrange(len(held))) if choose.random() < 0.6 else choose.choice(held)
+            with real.borrow() as view:
+                assert bytes(view) == data
+                part = view[: choose.randrange(1, 9)]
+            assert bytes(part) == data[: len(part)]
+            if isinstance(real, CypherCell):
+                assert real.verify(data)
+                assert real.reveal_bytes() == data
+            else:
+                assert real.read() == data
+                real.zero()
+                real.write(data)
+
+    run_all(work)
+
+
+@pytest.mark.parametrize("tier", ["packed", "isolated"])
+@pytest.mark.parametrize("use", ["reveal", "reveal_bytes", "masked", "copy_into", "block", "verify", "encrypt"])
+def test_wipe_against_use(use: str, tier: str) -> None:
+    """While one thread wipes, the others get the whole secret or an error; never zeros, never a mixture."""
+    text = "0123456789abcdef" * 40
+    data = text.encode()
+    key = CryptoKey.generate()
+    outcomes = {"whole": 0, "refused": 0}
+    lock = threading.Lock()
+
+    def read(cell: CypherCell) -> Any:
+        if use == "reveal":
+            return cell.reveal() == text
+        if use == "reveal_bytes":
+            return cell.reveal_bytes() == data
+        if use == "masked":
+            return cell.reveal_masked(16) == "*" * 624 + text[:16]
+        if use == "copy_into":
+            buffer = bytearray(len(data))
+            cell.copy_into(buffer)
+            return buffer == data
+        if use == "encrypt":
+            return decrypt_data(encrypt_data(cell, key), key) == data
+        with cell as view:
+            return bytes(view) == data
+
+    for turn in range(60):
+        cell = CypherCell(data, tier=tier)
+
+        def work(number: int, cell: CypherCell = cell, turn: int = turn) -> None:
+            if number == 0:
+                time.sleep(turn % 6 * 1e-5)
+                cell.wipe()
+                assert cell.verify(data) is False
+                return
+            for _ in range(3):
+                if use == "verify":
+                    if not cell.verify(data):
+                        assert cell.wiped
+                    continue
+                try:
+                    whole = read(cell)
+                except CellWipedError:
+                    with lock:
+                        outcomes["refused"] += 1
+                else:
+                    assert whole
+                    with lock:
+                        outcomes["whole"] += 1
+
+        run_all(work, 4)
+    if use not in ("verify", "block"):
+        assert outcomes["refused"] > 0
+
+
+@pytest.mark.parametrize("length", [16, 32])
+def test_wipe_against_encryption_of_a_cell(length: int) -> None:
+    """A plaintext that is wiped while it is encrypted gives an error, not the ciphertext of zeros."""
+    data = b"p" * 1_000_000
+    key = CryptoKey.generate(length)
+    for turn in range(20):
+        cell = CypherCell(data)
+        made: list[CipherText] = []
+
+        def work(number: int, cell: CypherCell = cell, made: list[CipherText] = made, turn: int = turn) -> None:
+            if number == 0:
+                time.sleep(turn * 5e-5)
+                cell.wipe()
+                return
+            with pytest.raises(CellWipedError):
+                while True:
+                    made.append(encrypt_data(cell, key))
+
+        run_all(work, 2)
+        assert all(decrypt_data(ct, key) == data for ct in made)
+
+
+@pytest.mark.parametrize("copy", [CypherCell, SecureMemory.from_bytes], ids=["cell", "memory"])
+def test_wipe_against_copying_a_cell(copy: Callable[[CypherCell], Any]) -> None:
+    """A cell that is wiped while it is copied gives an error, not a copy of zeros."""
+    data = b"p" * 1_000_000
+    for turn in range(20):
+        cell = CypherCell(data)
+        made: list[Any] = []
+
+        def work(number: int, cell: CypherCell = cell, made: list[Any] = made, turn: int = turn) -> None:
+            if number == 0:
+                time.sleep(turn * 5e-5)
+                cell.wipe()
+                return
+            with pytest.raises(CellWipedError):
+                while True:
+                    made[:] = [*made[-1:], copy(cell)]  # The budget has room for few of this size.
+
+        run_all(work, 2)
+        for copied in made:
+            with copied.borrow() as view:
+                assert bytes(view) == data
+
+
+@pytest.mark.parametrize("length", [16, 32])
+@pytest.mark.parametrize("size", [10, 40_000])
+def test_destroy_against_encrypt(size: int, length: int) -> None:
+    """Every message that came back while the key was destroyed decrypts under the real key, none under zeros."""
+    message = b"m" * size
+    made: list[CipherText] = []
+    refused: list[int] = []
+    for turn in range(40):
+        raw = bytes([turn + 1]) * length
+        key = CryptoKey(raw)
+        mine: list[CipherText] = []
+
+        def work(number: int, key: CryptoKey = key, mine: list[CipherText] = mine, turn: int = turn) -> None:
+            if number == 0:
+                time.sleep(turn % 8 * 5e-5)
+                key.destroy()
+                return
+            try:
+                while True:
+                    mine.append(encrypt_data(message, key))
+            except SecureMemoryClosed:
+                refused.append(1)
+
+        run_all(work, 3)
+        for ct in mine:
+            assert AESGCM(raw).decrypt(ct.nonce, ct.ciphertext, None) == message
+        made += mine
+    assert len(refused) == 80
+    assert made
+
+
+def test_destroy_against_decrypt() -> None:
+    """Decryption gives the message or says that the key is closed; a DecryptionError would blame the message."""
+    for turn in range(40):
+        key = CryptoKey.generate()
+        ct = encrypt_data(b"m" * 40_000, key)
+
+        def work(number: int, key: CryptoKey = key, ct: CipherText = ct, turn: int = turn) -> None:
+            if number == 0:
+                time.sleep(turn % 8 * 5e-5)
+                key.destroy()
+                return
+            try:
+                while True:
+                    assert decrypt_data(ct, key) == b"m" * 40_000
+            except SecureMemoryClosed:
+                return
+
+        run_all(work, 3)
+
+
+@pytest.mark.parametrize("use", ["reveal", "reveal_bytes", "borrow", "copy_into", "block"])
+def test_volatile_has_one_winner(use: str) -> None:
+    """Sixteen threads want the one access: exactly one gets the secret, fifteen get an error."""
+    data = b"the only access there is"
+
+    def attempt(cell: CypherCell) -> bytes:
+        if use == "reveal":
+            return cell.reveal().encode()
+        if use == "reveal_bytes":
+            return cell.reveal_bytes()
+        if use == "copy_into":
+            buffer = bytearray(len(data))
+            cell.copy_into(buffer)
+            return bytes(buffer)
+        if use == "block":
+            with cell as view:
+                return bytes(view)
+        with cell.borrow() as lent:
+            return bytes(lent)
+
+    for _ in range(25):
+        cell = CypherCell(data, volatile=True)
+        results: list[bytes | None] = []
+
+        def work(_number: int, cell: CypherCell = cell, results: list[bytes | None] = results) -> None:
+            try:
+                results.append(attempt(cell))
+            except CellWipedError:
+                results.append(None)
+
+        run_all(work, 16)
+        assert sorted(results, key=bool) == [None] * 15 + [data]
+        assert cell.wiped
+
+
+@pytest.mark.parametrize("limit", [2, 7, 15])
+def test_max_reads_is_exact(limit: int) -> None:
+    """However many threads read, exactly `max_reads` of them succeed."""
+    for _ in range(20):
+        cell = CypherCell(b"secret", max_reads=limit)
+        results: list[bool] = []
+
+        def work(_number: int, cell: CypherCell = cell, results: list[bool] = results) -> None:
+            for _ in range(2):
+                try:
+                    results.append(cell.reveal_bytes() == b"secret")
+                except CellWipedError:
+                    results.append(False)
+
+        run_all(work, 8)
+        assert sum(results) == limit
+
+
+def test_wipe_from_many_threads() -> None:
+    """One cell, wiped by all at once, is wiped once."""
+    for _ in range(100):
+        cell = CypherCell(b"secret")
+        before = stats()
+        run_all(lambda _number, cell=cell: cell.wipe(), 4)  # type: ignore[misc]
+        after = stats()
+        assert after.cells == before.cells - 1
+        assert after.wipes == before.wipes + 1
+
+
+def test_views_outlive_a_wipe_from_another_thread() -> None:
+    """A reader in one thread sees the secret, then zeros, and no other byte, while slots are taken and given back."""
+    stop = threading.Event()
+
+    def churn(number: int) -> None:
+        while not stop.is_set():
+            cells = [CypherCell(bytes([200 + number]) * 64) for _ in range(50)]
+            assert all(cell.verify(bytes([200 + number]) * 64) for cell in cells)
+
+    def read(_number: int) -> None:
+        try:
+            for _ in range(100):
+                cell = CypherCell(b"\x11" * 64)
+                with cell.borrow() as view:
+                    part = view[:]
+                wiper = threading.Thread(target=cell.wipe)
+                wiper.start()
+                seen = {byte for _ in range(20) for byte in bytes(part)}
+                wiper.join()
+                assert seen <= {0, 0x11}
+                assert bytes(part) == bytes(64)
+        finally:
+            stop.set()
+
+    run_all(lambda number: read(number) if number == 0 else churn(number), 4)
