@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from support.children import Child
+if TYPE_CHECKING:
+    from support.children import Child
 
-# Until CPython 3.12.4 (its issue 77894) the collector crashes on a cycle that holds a memoryview with a buffer on it: no
-# frame of ours may be left with one.
+# Until CPython 3.12.4 (its issue 77894) the collector crashes on a cycle that holds a memoryview with a buffer on it:
+# no frame of ours may be left with one.
 FAILURES = {
     "key from memory of the wrong size": "CryptoKey(memory)",
     "cell from memory, bad limit": "CypherCell(memory, ttl_sec=-1)",

@@ -10,7 +10,6 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-
 from support.children import Child
 
 SOURCE = Path(__file__).parent / "support" / "faults.c"
@@ -36,7 +35,8 @@ def refused(action):
 def works():
     cell, own = CypherCell(b"hunter2"), CypherCell(b"hunter2" * 1000, tier="isolated")
     key = CryptoKey.generate()
-    return cell.reveal() == "hunter2" and own.verify(b"hunter2" * 1000) and decrypt(encrypt(cell, key), key) == b"hunter2"
+    whole = cell.reveal() == "hunter2" and own.verify(b"hunter2" * 1000)
+    return whole and decrypt(encrypt(cell, key), key) == b"hunter2"
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
 """
@@ -116,7 +116,9 @@ def test_creation(child: Child, shim: str, number: int, action: str) -> None:
     assert run(child, shim, fault, CREATE.format(action=ACTIONS[action])) == [expected]
 
 
-@pytest.mark.parametrize("source", ["CypherCell.from_file(sys.argv[1])", "CypherCell.generate(5000)", "secret_bytes(b'x')"])
+@pytest.mark.parametrize(
+    "source", ["CypherCell.from_file(sys.argv[1])", "CypherCell.generate(5000)", "secret_bytes(b'x')"]
+)
 def test_lock_limit_in_loaders(child: Child, shim: str, tmp_path: Path, source: str) -> None:
     """The loaders pass the error on, close their descriptors and wipe what they had read."""
     path = tmp_path / "secret"

@@ -57,11 +57,13 @@ def check():
     for memory in memories:
         assert memory.closed and memory.size in (16, 6400)
         for use in (memory.read, memory.get_bytes, memory.zero, lambda: memory.write(b"x"), lambda: memory.protection,
-                    lambda: memory.borrow(writable=True).__enter__(), memory.__enter__, lambda: SecureMemory.from_bytes(memory)):
+                    lambda: memory.borrow(writable=True).__enter__(), memory.__enter__,
+                    lambda: SecureMemory.from_bytes(memory)):
             assert "parent process" in str(raises(SecureMemoryClosed, use))
     for ct, key in zip(message, keys):
         assert key.destroyed
-        for use in (key.get_bytes, lambda: encrypt(b"x", key), lambda: decrypt(ct, key), lambda: decrypt_secret(ct, key),
+        for use in (key.get_bytes, lambda: encrypt(b"x", key), lambda: decrypt(ct, key),
+                    lambda: decrypt_secret(ct, key),
                     lambda: encrypt(bytes(50000), key), lambda: key.borrow().__enter__(), lambda: key.protection):
             error = raises(CellWipedError, use)
             assert isinstance(error, SecureMemoryClosed) and "parent process" in str(error)
@@ -172,7 +174,8 @@ def test_inherit(child: Child) -> None:
     """inherit=True: the child has its own locked copy; neither side's wipe or write reaches the other."""
     body = """
     kept = [CypherCell(SECRET, inherit=True), CypherCell(SECRET, inherit=True, tier="isolated"),
-            SecureMemory(16, inherit=True), SecureMemory(9000, inherit=True), CypherCell(SECRET, inherit=True, max_reads=2)]
+            SecureMemory(16, inherit=True), SecureMemory(9000, inherit=True),
+            CypherCell(SECRET, inherit=True, max_reads=2)]
     kept[2].write(SECRET), kept[3].write(SECRET)
     assert all(it.protection.fork == "inherited" and it.protection.backing == "mlock" for it in kept)
     def check():
@@ -323,7 +326,7 @@ def addresses():
     found = []
     for it in cells + memories + keys:
         with it.borrow() as view:
-            found.append((ctypes.addressof(ctypes.c_char.from_buffer(view)) if not view.readonly else address_of(view), len(view)))
+            found.append((address_of(view), len(view)))
     return found
 def address_of(view):
     from zeroizepy import _lib
@@ -353,5 +356,3 @@ def test_the_kernel_as_witness(child: Child, fork: str) -> None:
     whole()
     """
     assert child.check(PROGRAM + RAW + WITNESS + _dedent(body)) == "0\n"
-
-

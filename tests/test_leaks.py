@@ -123,7 +123,7 @@ def test_pickle_and_copy_of_a_view() -> None:
     """A view is refused as well."""
     with CypherCell(SECRET) as view:
         for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
-            with pytest.raises(TypeError, match="^cannot pickle 'CypherView' object$"):
+            with pytest.raises(TypeError, match=r"^cannot pickle 'CypherView' object$"):
                 attempt(view)
 
 
@@ -148,7 +148,7 @@ def test_json(holder: Any) -> None:
 def test_logging(secret: Any, style: str) -> None:
     """A log line holds the redacted text."""
     stream = io.StringIO()
-    logger = logging.Logger("zeroizepy.test")
+    logger = logging.Logger("zeroizepy.test")  # noqa: LOG001 - one that no other test has touched.
     logger.addHandler(logging.StreamHandler(stream))
     logger.error(style, {"secret": secret} if "(" in style else secret)
     assert stream.getvalue().strip() == f"<{type(secret).__name__}: [REDACTED]>"
@@ -166,9 +166,9 @@ def test_dataclasses(secret: Any) -> None:
     """The dataclass's repr is redacted; asdict, which deep-copies, is refused."""
     account = Account("alice", secret)
     assert repr(account) == f"Account(name='alice', secret=<{type(secret).__name__}: [REDACTED]>)"
-    with pytest.raises(TypeError, match="cannot pickle"):
+    with pytest.raises(TypeError, match=r"cannot pickle"):
         dataclasses.asdict(account)
-    with pytest.raises(TypeError, match="cannot pickle"):
+    with pytest.raises(TypeError, match=r"cannot pickle"):
         dataclasses.astuple(account)
 
 
@@ -208,14 +208,18 @@ def failing_actions(holder: Any) -> list[Callable[[], object]]:
         "CypherCell": [
             lambda: holder.reveal_masked(-1),
             lambda: holder.reveal("no-such-codec"),
-            lambda: holder.reveal("utf-16"),
+            lambda: holder.reveal("utf-32"),
             lambda: holder.copy_into(bytearray(1)),
             lambda: holder.verify(5),
             lambda: holder.compare(5),
             lambda: CypherCell(holder, ttl_sec=-1),
             lambda: CypherCell(holder, tier="x"),
         ],
-        "CypherView": [lambda: holder.reveal_masked(-1), lambda: holder.reveal("no-such-codec"), lambda: holder.verify(5)],
+        "CypherView": [
+            lambda: holder.reveal_masked(-1),
+            lambda: holder.reveal("no-such-codec"),
+            lambda: holder.verify(5),
+        ],
         "SecureMemory": [
             lambda: holder.read(99),
             lambda: holder.write(5),
@@ -238,8 +242,6 @@ def test_tracebacks_with_locals(holder: Any) -> None:
     """An error in a call on an object shows no secret: not in its message, not in any frame's variables."""
     for action in failing_actions(holder):
         error = caught(action)
-        if isinstance(error, UnicodeDecodeError):
-            continue  # Python's own error object carries what it could not decode; the next test is about that.
         assert_clean(str(error))
         assert_clean(local_texts(error))
 
@@ -249,7 +251,8 @@ def test_decode_errors_carry_no_secret(wrap: bool) -> None:
     """Bytes that are not text raise a plain ValueError; UnicodeDecodeError would carry them in `.object`."""
     cell = CypherCell(SECRET + b"\xff")
     with cell as view:
-        for attempt in (view.reveal, view.reveal_masked, lambda: str(view)) if wrap else (cell.reveal, cell.reveal_masked):
+        reads: tuple[Any, ...] = (view.reveal, view.reveal_masked, lambda: str(view))
+        for attempt in reads if wrap else (cell.reveal, cell.reveal_masked):
             error = caught(attempt)
             assert type(error) is ValueError
             assert error.__cause__ is None

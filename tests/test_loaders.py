@@ -145,7 +145,7 @@ def test_file_leaves_no_descriptor(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         CypherCell.from_file(path)
-        with pytest.raises(ValueError, match="max_bytes=3"):
+        with pytest.raises(ValueError, match=r"max_bytes=3"):
             CypherCell.from_file(path, max_bytes=3)
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -166,7 +166,7 @@ def test_file_is_a_directory(tmp_path: Path) -> None:
 
 def test_file_unreadable_device() -> None:
     """A read that fails names the path: /proc/self/mem cannot be read at offset 0."""
-    with pytest.raises(OSError, match="/proc/self/mem") as caught:
+    with pytest.raises(OSError, match=r"/proc/self/mem") as caught:
         CypherCell.from_file("/proc/self/mem")
     assert caught.value.filename == "/proc/self/mem"
 
@@ -184,7 +184,7 @@ def test_file_too_long(tmp_path: Path) -> None:
 
 def test_endless_file() -> None:
     """A device without an end is refused at the limit."""
-    with pytest.raises(ValueError, match="max_bytes=10000"):
+    with pytest.raises(ValueError, match=r"max_bytes=10000"):
         CypherCell.from_file("/dev/zero", max_bytes=10_000)
 
 
@@ -207,13 +207,13 @@ def test_file_fifo(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [None, 5, ["a"]], ids=["None", "int", "list"])
 def test_file_wrong_type(path: Any) -> None:
     """A descriptor number is not a path; from_fd takes it."""
-    with pytest.raises(TypeError, match="path|PathLike"):
+    with pytest.raises(TypeError, match=r"path|PathLike"):
         CypherCell.from_file(path)
 
 
 def test_file_embedded_nul() -> None:
     """ValueError, as the os module has it."""
-    with pytest.raises(ValueError, match="null"):
+    with pytest.raises(ValueError, match=r"null"):
         CypherCell.from_file("a\0b")
 
 
@@ -259,7 +259,7 @@ def test_fd_too_long() -> None:
     """ValueError with the limit."""
     reader = feed(bytes(5000))
     try:
-        with pytest.raises(ValueError, match="max_bytes=4999"):
+        with pytest.raises(ValueError, match=r"max_bytes=4999"):
             CypherCell.from_fd(reader, max_bytes=4999)
     finally:
         os.close(reader)
@@ -313,7 +313,7 @@ def test_fd_not_open(fd: int, size: int | None) -> None:
 
 def test_fd_write_only(tmp_path: Path) -> None:
     """OSError from the read itself."""
-    with open(tmp_path / "out", "wb") as file, pytest.raises(OSError, match="Bad file descriptor"):
+    with open(tmp_path / "out", "wb") as file, pytest.raises(OSError, match=r"Bad file descriptor"):
         CypherCell.from_fd(file.fileno(), 4)
 
 
@@ -372,13 +372,13 @@ def test_limits_are_passed_on(source: str, tmp_path: Path, monkeypatch: pytest.M
     assert 40 < timed.expires_in <= 50
     assert make(tier="isolated").protection.tier == "isolated"
     assert make(inherit=True).protection.fork == "inherited"
-    with pytest.raises(ValueError, match="tier must be"):
+    with pytest.raises(ValueError, match=r"tier must be"):
         make(tier="x")
-    with pytest.raises(ValueError, match="max_reads must be"):
+    with pytest.raises(ValueError, match=r"max_reads must be"):
         make(max_reads=0)
-    with pytest.raises(TypeError, match="ttl_sec must be"):
+    with pytest.raises(TypeError, match=r"ttl_sec must be"):
         make(ttl_sec="1")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'colour'"):
         make(colour="red")
 
 

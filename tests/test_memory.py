@@ -38,7 +38,7 @@ def test_ways_to_make_one() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"bytes", bytearray(b"bytes"), memoryview(b"bytes"), array.array("B", b"bytes"), CypherCell, SecureMemory.from_bytes],
+    [b"bytes", bytearray(b"bytes"), memoryview(b"bytes"), array.array("B", b"bytes"), CypherCell, secret_bytes],
     ids=["bytes", "bytearray", "memoryview", "array", "cell", "memory"],
 )
 def test_sources(data: Any) -> None:
@@ -94,7 +94,7 @@ def test_impossible_size(size: int) -> None:
 def test_over_the_budget() -> None:
     """More than may be locked is a LockLimitError, which is a MemoryError, with a remedy; nothing stays charged."""
     before = stats()
-    with pytest.raises(zeroizepy.LockLimitError, match="Failed to lock memory: .*RLIMIT_MEMLOCK") as caught:
+    with pytest.raises(zeroizepy.LockLimitError, match=r"Failed to lock memory: .*RLIMIT_MEMLOCK") as caught:
         SecureMemory(before.budget_bytes + 4096)
     assert isinstance(caught.value, MemoryError)
     assert stats().locked_bytes <= before.locked_bytes
@@ -168,7 +168,7 @@ def test_read_bad_arguments(arguments: tuple[Any, ...], error: type[Exception], 
 def test_write_bad_offset(offset: Any, error: type[Exception]) -> None:
     """The offset is named, and nothing is written."""
     memory = SecureMemory(32)
-    with pytest.raises(error, match="offset must"):
+    with pytest.raises(error, match=r"offset must"):
         memory.write(b"x", offset)
     assert memory.get_bytes() == bytes(32)
 
@@ -206,7 +206,7 @@ def test_borrow_reads_and_writes_in_place(tier: str) -> None:
         assert view.readonly
         assert bytes(view) == b"abcd\0\0\0\0"
         with pytest.raises(TypeError):
-            view[0] = 1  # type: ignore[index]
+            view[0] = 1
 
 
 def test_writable_view_after_close() -> None:
@@ -248,7 +248,7 @@ def test_close(tier: str) -> None:
         memory.__enter__,
     ]
     for use in uses:
-        with pytest.raises(SecureMemoryClosed, match="^secure memory is closed$"):
+        with pytest.raises(SecureMemoryClosed, match=r"^secure memory is closed$"):
             use()
 
 
@@ -270,7 +270,7 @@ def test_with_closes() -> None:
             held.append(inner)
             raise KeyError("inside")
 
-    with pytest.raises(KeyError, match="inside"):
+    with pytest.raises(KeyError, match=r"inside"):
         fail()
     assert held[0].closed
 

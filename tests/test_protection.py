@@ -7,7 +7,6 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
-
 from support.children import need_root
 
 if TYPE_CHECKING:
@@ -135,7 +134,8 @@ def test_the_kernel_counts_the_locks(child: Child) -> None:
     """
     if child.backend == "secretmem":
         # Secretmem is charged to RLIMIT_MEMLOCK and shows in the flags of the mapping, not everywhere in VmLck.
-        body = body.replace("maps.locked_kb() * 1024", "sum((r.stop - r.start) for r in maps.regions() if 'lo' in r.flags)")
+        by_flags = "sum(region.stop - region.start for region in maps.regions() if 'lo' in region.flags)"
+        body = body.replace("maps.locked_kb() * 1024", by_flags)
     assert check(child, body) == ["True", "True"]
 
 
@@ -259,7 +259,7 @@ def test_nothing_is_left_over_from_refusals(child: Child) -> None:
 
 @pytest.mark.parametrize("distance", [0, 15, -1])
 def test_overrun_is_detected(child: Child, distance: int) -> None:
-    """A write into the canary, or into the slack of the slot, raises MemoryCorruptionError at the wipe; work goes on."""
+    """A write into canary or slack of the slot raises MemoryCorruptionError at the wipe; work goes on."""
     body = f"""
     memory = SecureMemory(30)  # In a slot of 32 bytes: 2 of slack, then 16 of canary.
     memory.write(b"x" * 30)

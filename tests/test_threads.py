@@ -76,31 +76,45 @@ def test_own_secrets() -> None:
     run_all(work)
 
 
+TEXT = "0123456789abcdef" * 40
+
+
+def copied(cell: CypherCell) -> bool:
+    """copy_into a buffer of the right size."""
+    buffer = bytearray(len(TEXT))
+    cell.copy_into(buffer)
+    return buffer == TEXT.encode()
+
+
+def in_block(cell: CypherCell) -> bool:
+    """Through a `with` block."""
+    with cell as view:
+        return bytes(view) == TEXT.encode()
+
+
+def encrypted(cell: CypherCell) -> bool:
+    """As a plaintext."""
+    key = CryptoKey.generate()
+    return decrypt_data(encrypt_data(cell, key), key) == TEXT.encode()
+
+
+USES: dict[str, Callable[[CypherCell], bool]] = {
+    "reveal": lambda cell: cell.reveal() == TEXT,
+    "reveal_bytes": lambda cell: cell.reveal_bytes() == TEXT.encode(),
+    "masked": lambda cell: cell.reveal_masked(16) == "*" * 624 + TEXT[:16],
+    "copy_into": copied,
+    "block": in_block,
+    "encrypt": encrypted,
+}
+
+
 @pytest.mark.parametrize("tier", ["packed", "isolated"])
-@pytest.mark.parametrize("use", ["reveal", "reveal_bytes", "masked", "copy_into", "block", "verify", "encrypt"])
+@pytest.mark.parametrize("use", [*USES, "verify"])
 def test_wipe_against_use(use: str, tier: str) -> None:
     """While one thread wipes, the others get the whole secret or an error; never zeros, never a mixture."""
-    text = "0123456789abcdef" * 40
-    data = text.encode()
-    key = CryptoKey.generate()
+    data = TEXT.encode()
     outcomes = {"whole": 0, "refused": 0}
     lock = threading.Lock()
-
-    def read(cell: CypherCell) -> Any:
-        if use == "reveal":
-            return cell.reveal() == text
-        if use == "reveal_bytes":
-            return cell.reveal_bytes() == data
-        if use == "masked":
-            return cell.reveal_masked(16) == "*" * 624 + text[:16]
-        if use == "copy_into":
-            buffer = bytearray(len(data))
-            cell.copy_into(buffer)
-            return buffer == data
-        if use == "encrypt":
-            return decrypt_data(encrypt_data(cell, key), key) == data
-        with cell as view:
-            return bytes(view) == data
 
     for turn in range(60):
         cell = CypherCell(data, tier=tier)
@@ -117,7 +131,7 @@ def test_wipe_against_use(use: str, tier: str) -> None:
                         assert cell.wiped
                     continue
                 try:
-                    whole = read(cell)
+                    whole = USES[use](cell)
                 except CellWipedError:
                     with lock:
                         outcomes["refused"] += 1
@@ -145,7 +159,7 @@ def test_wipe_against_encryption_of_a_cell(length: int) -> None:
                 time.sleep(turn * 5e-5)
                 cell.wipe()
                 return
-            with pytest.raises(CellWipedError):
+            with pytest.raises(CellWipedError):  # noqa: PT012 - as often as it works, until it does not.
                 while True:
                     made.append(encrypt_data(cell, key))
 
@@ -166,7 +180,7 @@ def test_wipe_against_copying_a_cell(copy: Callable[[CypherCell], Any]) -> None:
                 time.sleep(turn * 5e-5)
                 cell.wipe()
                 return
-            with pytest.raises(CellWipedError):
+            with pytest.raises(CellWipedError):  # noqa: PT012 - as often as it works, until it does not.
                 while True:
                     made[:] = [*made[-1:], copy(cell)]  # The budget has room for few of this size.
 
@@ -273,7 +287,7 @@ def test_max_reads_is_exact(limit: int) -> None:
             for _ in range(2):
                 try:
                     results.append(cell.reveal_bytes() == b"secret")
-                except CellWipedError:
+                except CellWipedError:  # noqa: PERF203 - each attempt has its own outcome.
                     results.append(False)
 
         run_all(work, 8)

@@ -74,7 +74,7 @@ def test_compare_a_wiped_secret() -> None:
     cell, memory = CypherCell(b"secret"), SecureMemory(6)
     cell.wipe()
     memory.close()
-    with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+    with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
         secure_compare(b"secret", cell)
     with pytest.raises(SecureMemoryClosed):
         secure_compare(memory, b"secret")
@@ -83,9 +83,9 @@ def test_compare_a_wiped_secret() -> None:
 @pytest.mark.parametrize("wrong", [None, 5, [1], memoryview(b"abcdef")[::2]], ids=["None", "int", "list", "strided"])
 def test_compare_wrong_type(wrong: Any) -> None:
     """TypeError names the argument, not its content."""
-    with pytest.raises(TypeError, match="^a must be a contiguous bytes-like object"):
+    with pytest.raises(TypeError, match=r"^a must be a contiguous bytes-like object"):
         secure_compare(wrong, b"")
-    with pytest.raises(TypeError, match="^b must be a contiguous bytes-like object"):
+    with pytest.raises(TypeError, match=r"^b must be a contiguous bytes-like object"):
         secure_compare(b"", wrong)
 
 
@@ -145,6 +145,6 @@ def test_clear_refuses(buffer: Any, message: str) -> None:
 def test_clear_does_not_touch_a_borrowed_cell() -> None:
     """A cell lends read-only views: they are not cleared from outside."""
     cell = CypherCell(b"secret")
-    with cell.borrow() as view, pytest.raises(TypeError, match="buffer must be writable"):
+    with cell.borrow() as view, pytest.raises(TypeError, match=r"buffer must be writable"):
         secure_clear(view)
     assert cell.verify(b"secret")

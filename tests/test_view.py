@@ -68,10 +68,10 @@ def test_leaving_wipes_and_expires(tier: str) -> None:
         pass
     assert cell.wiped
     for name, use in uses(view).items():
-        with pytest.raises(ViewExpiredError, match="^View expired$"):
+        with pytest.raises(ViewExpiredError, match=r"^View expired$"):
             use()
         assert name
-    with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+    with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
         cell.reveal()
     assert issubclass(ViewExpiredError, ValueError)
 
@@ -84,7 +84,7 @@ def test_an_exception_wipes_too() -> None:
         with cell:
             raise KeyError("inside")
 
-    with pytest.raises(KeyError, match="inside"):
+    with pytest.raises(KeyError, match=r"inside"):
         fail()
     assert cell.wiped
 
@@ -92,11 +92,11 @@ def test_an_exception_wipes_too() -> None:
 def test_invalid_utf8() -> None:
     """str() is strict, bytes() is not concerned."""
     with CypherCell(b"\xff\xfe") as view:
-        with pytest.raises(ValueError, match="^Invalid UTF-8$"):
+        with pytest.raises(ValueError, match=r"^Invalid UTF-8$"):
             str(view)
-        with pytest.raises(ValueError, match="^Invalid UTF-8$"):
+        with pytest.raises(ValueError, match=r"^Invalid UTF-8$"):
             view.reveal()
-        with pytest.raises(ValueError, match="^Invalid UTF-8$"):
+        with pytest.raises(ValueError, match=r"^Invalid UTF-8$"):
             view.reveal_masked()
         assert bytes(view) == b"\xff\xfe"
 
@@ -107,12 +107,12 @@ def test_nested_blocks() -> None:
     with cell as outer:
         with cell as inner:
             assert bytes(inner) == SECRET
-        with pytest.raises(ViewExpiredError, match="^View expired$"):
+        with pytest.raises(ViewExpiredError, match=r"^View expired$"):
             bytes(inner)
         assert bytes(outer) == SECRET
         assert not cell.wiped
     assert cell.wiped
-    with pytest.raises(ViewExpiredError, match="^View expired$"):
+    with pytest.raises(ViewExpiredError, match=r"^View expired$"):
         bytes(outer)
 
 
@@ -122,7 +122,7 @@ def test_wiped_within_the_block() -> None:
     with cell as view:
         cell.wipe()
         for name in ("bytes", "str", "reveal", "reveal_bytes", "reveal_masked", "borrow"):
-            with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+            with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
                 uses(view)[name]()
         assert view.verify(SECRET) is False
 
@@ -132,7 +132,7 @@ def test_expired_within_the_block() -> None:
     with CypherCell(SECRET, ttl_sec=0.02) as view:
         assert bytes(view) == SECRET
         time.sleep(0.03)
-        with pytest.raises(CellExpiredError, match="^TTL expired$"):
+        with pytest.raises(CellExpiredError, match=r"^TTL expired$"):
             bytes(view)
         assert view.verify(SECRET) is False
 
@@ -143,9 +143,9 @@ def test_a_block_is_one_access() -> None:
     with cell as view:
         assert bytes(view) == SECRET
         assert str(view) == TEXT
-        with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+        with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
             cell.reveal()
-        with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+        with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
             cell.__enter__()
         assert bytes(view) == SECRET
     assert cell.wiped
@@ -155,14 +155,14 @@ def test_entering_a_wiped_cell() -> None:
     """There is nothing to enter."""
     cell = CypherCell(SECRET)
     cell.wipe()
-    with pytest.raises(CellWipedError, match="^Cell is wiped$"), cell:
+    with pytest.raises(CellWipedError, match=r"^Cell is wiped$"), cell:
         pass
 
 
 def test_enter_without_exit_is_collected() -> None:
     """A block that was begun by hand and never ended keeps nothing alive."""
     view = CypherCell(SECRET).__enter__()
-    with pytest.raises(CellWipedError, match="^Cell is wiped$"):
+    with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
         bytes(view)
 
 
@@ -194,7 +194,7 @@ def test_blocks_of_two_threads() -> None:
         leave.set()
         thread.join(10)
         assert seen[0] == SECRET
-        with pytest.raises(ViewExpiredError, match="^View expired$"):
+        with pytest.raises(ViewExpiredError, match=r"^View expired$"):
             bytes(seen[1])
         assert bytes(mine) == SECRET
         assert not cell.wiped
@@ -204,5 +204,5 @@ def test_blocks_of_two_threads() -> None:
 @pytest.mark.parametrize("other", [None, 5], ids=["None", "int"])
 def test_verify_wrong_type(other: Any) -> None:
     """As for the cell."""
-    with CypherCell(SECRET) as view, pytest.raises(TypeError, match="other must be a contiguous bytes-like object"):
+    with CypherCell(SECRET) as view, pytest.raises(TypeError, match=r"other must be a contiguous bytes-like object"):
         view.verify(other)

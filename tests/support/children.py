@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import functools
 import os
 import subprocess
@@ -78,13 +77,3 @@ def need_root() -> None:
     """Skip a test that only root can run."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-
-
-def exit_status_of(pid: int) -> int:
-    """Wait for a forked child; minus the signal's number when one ended it."""
-    while True:
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        except OSError as error:
-            if error.errno != errno.EINTR:
-                raise
