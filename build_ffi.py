@@ -4,7 +4,8 @@ Environment variables:
     SODIUM_INSTALL: "bundled" (default) builds libsodium from PyNaCl's sdist and links it in statically; "system" links
         the system's, found through pkg-config.
     ZEROIZEPY_SODIUM_SDIST: That sdist as a file, so that nothing is fetched.
-    ZEROIZEPY_CACHE_DIR: Folder for the built libsodium; default "zeroizepy" in $XDG_CACHE_HOME or ~/.cache.
+    ZEROIZEPY_CACHE_DIR: Folder for the built libsodium; default "zeroizepy" in $XDG_CACHE_HOME or ~/.cache. Refused
+        when another user could change it.
     ZEROIZEPY_CFLAGS: More flags for compiling the core; not for libsodium.
     CC, MAKE, PKG_CONFIG: Programs to use.
 CFLAGS, CPPFLAGS, LDFLAGS and LIBS reach the core, as with any extension module, but not libsodium, whose cache
@@ -15,17 +16,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,9 +134,6 @@ def extension_options() -> dict[str, list[str]]:
     }
 
 
-# ---- the compiler ----
-
-
 def find_compiler() -> list[str]:
     """The command that setuptools compiles C with: $CC, or the compiler that Python itself was built with.
 
@@ -145,8 +145,7 @@ def find_compiler() -> list[str]:
         others = [] if given else [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
         if not others:
             raise BuildError(
-                f"no C compiler: {command[0]!r} is not on PATH; install one (Debian: apt-get install gcc libc6-dev) "
-                "or name it in CC"
+                f"no C compiler: {command[0]!r} is not on PATH; install one, such as gcc, or name it in CC"
             )
         command = [others[0]]
         os.environ["CC"] = others[0]
@@ -164,19 +163,14 @@ def compiles(compiler: list[str], flags: list[str], source: str, *, link: bool) 
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
         probe.write_text(source, encoding="utf-8")
-        output = ["-o", str(Path(folder, "probe"))]
-        command = [*compiler, str(probe), *([] if link else ["-c"]), *output, *flags]
+        command = [*compiler, str(probe), *([] if link else ["-c"]), "-o", str(Path(folder, "probe")), *flags]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def hardening_flags(compiler: list[str]) -> list[str]:
     """The hardening flags that this compiler and its target take."""
     source = "int main(void) { return 0; }\n"
-    optional = [flag for flag in OPTIONAL_HARDENING if compiles(compiler, ["-Werror", flag], source, link=True)]
-    return [*HARDENING, *optional]
-
-
-# ---- libsodium ----
+    return HARDENING + [flag for flag in OPTIONAL_HARDENING if compiles(compiler, ["-Werror", flag], source, link=True)]
 
 
 def find_sodium(compiler: list[str], flags: list[str]) -> Sodium:
@@ -202,10 +196,7 @@ def system_sodium(compiler: list[str]) -> Sodium:
 
     version, compile_flags, link_flags = ask("--modversion"), ask("--cflags"), ask("--libs")
     if version is None or compile_flags is None or link_flags is None:
-        raise BuildError(
-            "SODIUM_INSTALL=system: pkg-config does not know libsodium; install its development files "
-            "(Debian: apt-get install libsodium-dev) or unset SODIUM_INSTALL"
-        )
+        raise BuildError("SODIUM_INSTALL=system: pkg-config does not know libsodium; install its development files")
     if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < SYSTEM_SODIUM_FLOOR:
         floor = ".".join(str(number) for number in SYSTEM_SODIUM_FLOOR)
         raise BuildError(f"the system's libsodium is {version}, and {floor} is needed; unset SODIUM_INSTALL")
@@ -223,40 +214,56 @@ def bundled_sodium(compiler: list[str], flags: list[str]) -> Path:
     sdist = checked_sdist(Path(given), "ZEROIZEPY_SODIUM_SDIST") if given else None
     cache = cache_folder()
     entry = cache / f"libsodium-{cache_key(compiler, flags)}"
-    if is_whole(entry):
-        return entry
-    make = shlex.split(os.environ.get("MAKE", "") or "make")
-    if not shutil.which(make[0]):
-        raise BuildError(
-            f"no make: {make[0]!r} is not on PATH; install it (Debian: apt-get install make), name it in MAKE, or use "
-            "SODIUM_INSTALL=system"
-        )
     try:
+        make_private(cache)
+        if is_whole(entry):
+            return entry
+        make = shlex.split(os.environ.get("MAKE", "") or "make")
+        if not shutil.which(make[0]):
+            raise BuildError(f"no make: {make[0]!r} is not on PATH; install it, or use SODIUM_INSTALL=system")
         with locked(cache):
             if not is_whole(entry):
                 fill_entry(entry, Tools(compiler, make, flags), sdist)
     except OSError as error:
-        raise BuildError(
-            f"libsodium could not be built in {cache}: {error}; ZEROIZEPY_CACHE_DIR can name another folder"
-        ) from error
+        raise BuildError(f"no libsodium in {cache}: {error}; name another folder in ZEROIZEPY_CACHE_DIR") from error
     return entry
 
 
-# ---- the cache ----
-
-
 def cache_folder() -> Path:
-    """Where built libsodiums are kept."""
+    """Where built libsodiums are kept. Links on the way there are resolved, so that they cannot be turned later."""
     given = os.environ.get("ZEROIZEPY_CACHE_DIR", "")
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not base.startswith("/"):
         base = os.path.expanduser("~/.cache")
     folder = Path(given or f"{base}/zeroizepy").absolute()
+    folder = Path(os.path.realpath(folder.parent), folder.name)
     if re.search(r"[^\w./+@%:,-]", str(folder)):
-        raise BuildError(
-            f"libsodium's configure refuses the folder name {str(folder)!r}; name a plain one in ZEROIZEPY_CACHE_DIR"
-        )
+        raise BuildError(f"configure refuses the folder name {str(folder)!r}; name a plain one in ZEROIZEPY_CACHE_DIR")
     return folder
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder where it is missing, and refuse it when somebody else could put a library there.
+
+    Whoever owns a folder on the way there or may write to it can put another in its place; where the sticky bit is set
+    (/tmp) only the owner can. Root is trusted, and the owner of "/", whom a container may show under another number.
+    """
+    for path in (*reversed(folder.parents), folder):
+        path.mkdir(mode=0o700, exist_ok=True)
+        check_private(path, above=path != folder)
+
+
+def check_private(path: Path, *, above: bool = False) -> None:
+    """Refuse a link, what somebody else owns, and what others may write to; `above` the cache, as told there."""
+    status, user = path.lstat(), os.geteuid()
+    owners = {user, 0, Path("/").stat().st_uid} if above else {user}
+    faults = {
+        "is a symbolic link": stat.S_ISLNK(status.st_mode),
+        f"belongs to user {status.st_uid} and not to user {user}, who builds": status.st_uid not in owners,
+        "is open to others' writes": status.st_mode & 0o022 and not (above and status.st_mode & stat.S_ISVTX),
+    }
+    for fault in filter(faults.get, faults):
+        raise BuildError(f"{path} {fault}; correct that, or name a folder of your own in ZEROIZEPY_CACHE_DIR")
 
 
 def cache_key(compiler: list[str], flags: list[str]) -> str:
@@ -276,8 +283,10 @@ def checksums(entry: Path) -> str:
 
 
 def is_whole(entry: Path) -> bool:
-    """Say whether all files of the entry are there, unchanged since they were built."""
+    """Say whether all files of the entry are there, unchanged since they were built; refuse what is not private."""
     with contextlib.suppress(OSError, ValueError):
+        for path in (entry, *entry.rglob("*")):
+            check_private(path)
         return (entry / "complete").read_text(encoding="utf-8") == checksums(entry)
     return False
 
@@ -287,13 +296,15 @@ def locked(cache: Path) -> Iterator[None]:
     """Let one build at a time change the cache."""
     import fcntl
 
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (cache / "lock").open("w", encoding="utf-8") as lock:
+    lock = os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
-def fill_entry(entry: Path, tools: Tools, sdist: Path | None) -> None:
+def fill_entry(entry: Path, tools: Tools, sdist: bytes | None) -> None:
     """Build libsodium beside its cache entry and move it there in one step; the lock is held."""
     for leftover in entry.parent.glob("build-*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -306,12 +317,11 @@ def fill_entry(entry: Path, tools: Tools, sdist: Path | None) -> None:
         (fresh / "lib").mkdir()
         shutil.copy2(installed / "lib/libsodium.a", fresh / "lib")
         (fresh / "complete").write_text(checksums(fresh), encoding="utf-8")
+        for path in (fresh, *fresh.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
         if entry.exists():
             entry.rename(work / "damaged")
         fresh.rename(entry)
-
-
-# ---- PyNaCl's sdist ----
 
 
 def file_sha256(path: Path) -> str:
@@ -319,33 +329,29 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def checked_sdist(path: Path, origin: str) -> Path:
-    """The path, if it holds the sdist that this build was written for."""
-    if not path.is_file():
-        raise BuildError(f"{origin}: {path} is not a file; it must be the sdist of PyNaCl {PYNACL}")
-    found = file_sha256(path)
+def checked_sdist(path: Path, origin: str) -> bytes:
+    """The file's bytes, if it is the sdist that this build was written for; what is unpacked is what was hashed."""
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise BuildError(f"{origin}: {path} is not a file that can be read; it must be the sdist of PyNaCl {PYNACL}")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
     if found != SDIST_SHA256:
         raise BuildError(f"{origin}: {path} has SHA-256 {found}, but PyNaCl {PYNACL}'s sdist has {SDIST_SHA256}")
-    return path.absolute()
+    return data
 
 
-def fetch_sdist(folder: Path) -> Path:
+def fetch_sdist(folder: Path) -> bytes:
     """Fetch the sdist with pip, which checks the hash before it runs anything from it."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"pynacl=={PYNACL} --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")
     options = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), "-r", str(requirement)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise_fetch_failed(done.stdout + done.stderr)
-    return checked_sdist(next(folder.glob("*.tar.gz"), folder), "pip download")
-
-
-def raise_fetch_failed(output: str) -> NoReturn:
-    """Say why pip did not fetch the sdist."""
-    if "DO NOT MATCH THE HASHES" in output:
+    if done.returncode == 0:
+        return checked_sdist(next(folder.glob("*.tar.gz"), folder), "pip download")
+    if "DO NOT MATCH THE HASHES" in done.stdout + done.stderr:
         raise BuildError(f"the sdist of PyNaCl {PYNACL} that pip fetched does not have SHA-256 {SDIST_SHA256}")
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no output"]
     raise BuildError(
         f"pip could not fetch PyNaCl {PYNACL}, whose sdist carries libsodium ({errors[-1]}); check the network, or "
@@ -353,25 +359,22 @@ def raise_fetch_failed(output: str) -> NoReturn:
     )
 
 
-def extract(sdist: Path, target: Path) -> Path:
+def extract(sdist: bytes, target: Path) -> Path:
     """Unpack libsodium's folder out of the sdist.
 
     Raises:
         BuildError: A member is neither a plain file nor a folder, or its name leads out of the target.
     """
-    with tarfile.open(sdist) as archive:
+    with tarfile.open(fileobj=io.BytesIO(sdist)) as archive:
         members = archive.getmembers()
         for member in members:
             parts = member.name.split("/")
             if not (member.isfile() or member.isdir()) or ".." in parts or not parts[0] or "\\" in member.name:
-                raise BuildError(f"{sdist}: member {member.name!r} is not safe to unpack")
+                raise BuildError(f"PyNaCl's sdist: member {member.name!r} is not safe to unpack")
         if hasattr(tarfile, "data_filter"):
             archive.extraction_filter = tarfile.data_filter
         archive.extractall(target, [member for member in members if member.name.startswith(f"{SODIUM_FOLDER}/")])
     return target / SODIUM_FOLDER
-
-
-# ---- building it ----
 
 
 def compile_sodium(source: Path, prefix: Path, log: Path, tools: Tools) -> Path:
@@ -381,19 +384,16 @@ def compile_sodium(source: Path, prefix: Path, log: Path, tools: Tools) -> Path:
     setting = [f"CC={shlex.join(tools.compiler)}", f"CFLAGS={shlex.join(tools.flags)}"]
     not_passed_on = {"CFLAGS", "CPPFLAGS", "LDFLAGS", "LIBS", "MAKEFLAGS", "DESTDIR", "CONFIG_SITE"}
     environment = {name: value for name, value in os.environ.items() if name not in not_passed_on}
-    log.write_bytes(b"")
-    for command in (
-        ["sh", "./configure", f"--prefix={prefix}", *CONFIGURE, *setting],
-        [*tools.make, f"-j{jobs}"],
-        [*tools.make, "install"],
-    ):
-        with log.open("ab") as out:
+    configure = ["sh", "./configure", f"--prefix={prefix}", *CONFIGURE, *setting]
+    log.unlink(missing_ok=True)
+    with log.open("xb") as out:
+        for command in (configure, [*tools.make, f"-j{jobs}"], [*tools.make, "install"]):
             done = subprocess.run(
                 command, cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
             )
-        if done.returncode != 0:
-            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            sys.stderr.write("\n".join([*tail, ""]))
-            raise BuildError(f"building libsodium failed in {shlex.join(command[:2])!r}; the whole log is {log}")
+            if done.returncode != 0:
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+                sys.stderr.writelines(lines[-LOG_TAIL_LINES:])
+                raise BuildError(f"building libsodium failed in {shlex.join(command[:2])!r}; the whole log is {log}")
     log.unlink()
     return prefix

@@ -40,7 +40,8 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
     if (cell < 0) {
         return cell;
     }
-    uint8_t *const bytes = zpy_cell_pin((uint64_t) cell);
+    size_t length = 0;
+    uint8_t *const bytes = zpy_cell_pin((uint64_t) cell, &length);
     int status = bytes == NULL ? ZPY_SYSTEM : ZPY_OK;
     if (status == ZPY_OK) {
         if ((options & ZPY_RANDOM) != 0) {
@@ -65,7 +66,7 @@ static int
 use_key(uint64_t key, uint8_t **bytes_out)
 {
     size_t length = 0;
-    *bytes_out = zpy_cell_pin_sized(key, &length);
+    *bytes_out = zpy_cell_pin(key, &length);
     if (*bytes_out == NULL) {
         int const state = zpy_cell_state(key);
         return state != ZPY_OK ? state : ZPY_SYSTEM;
@@ -150,7 +151,7 @@ zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_
     if (length < TAG_BYTES) {
         return ZPY_RANGE;
     }
-    uint8_t *const out = zpy_cell_pin_sized(target, &room);
+    uint8_t *const out = zpy_cell_pin(target, &room);
     if (out == NULL) {
         return ZPY_INVALID;
     }

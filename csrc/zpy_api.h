@@ -7,8 +7,9 @@
  * ZPY_WIPED and can never reach another secret. Functions return a zpy_status unless their comment says
  * otherwise; with ZPY_SYSTEM, errno holds the reason.
  *
- * Functions named zpy_cell_* and zpy_key_* are short, never block, and run with Python's GIL held (build_ffi.py
- * arranges that). All others release it.
+ * Functions named zpy_cell_* and zpy_key_* never block and run with Python's GIL held (build_ffi.py arranges that), so
+ * callers give them small work: up to 16 KiB. For more, each has a twin that releases the GIL, named zpy_large_* or
+ * zpy_aead_*. All others release it, too.
  */
 
 enum zpy_status {
@@ -101,6 +102,17 @@ int64_t zpy_large_create(uint8_t const *data, size_t length, uint32_t options, u
 int zpy_cell_wipe(uint64_t cell);
 /* ZPY_OK while live; else why not. Checks the deadline. Counts no access. */
 int zpy_cell_state(uint64_t cell);
+/* Twins for large cells. */
+int zpy_large_wipe(uint64_t cell);
+int zpy_large_read(uint64_t cell, size_t offset, uint8_t *out, size_t length);
+int zpy_large_take(uint64_t cell, uint8_t *out, size_t length);
+int zpy_large_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length);
+int zpy_large_zero(uint64_t cell);
+int zpy_large_copy(uint64_t target, uint64_t source, size_t length);
+bool zpy_large_verify(uint64_t cell, uint8_t const *data, size_t length);
+int zpy_large_compare(uint64_t left, uint64_t right);
+void zpy_large_memzero(uint8_t *bytes, size_t length);
+int zpy_large_memequal(uint8_t const *left, uint8_t const *right, size_t length);
 /* Length in bytes, or minus a zpy_status. Counts no access. */
 int64_t zpy_cell_length(uint64_t cell);
 /* Nanoseconds until the deadline, -1 without one, or -1 - zpy_status. */
@@ -127,15 +139,24 @@ int zpy_cell_protection(uint64_t cell, struct zpy_protection *protection_out);
 
 /* ---- borrowing: addresses into a cell ---- */
 
-/* Begin a counted access. The address stays mapped until zpy_cell_unpin. Null with errno set when the pages could not be
- * opened; null with errno 0: see zpy_cell_state, ZPY_OK there meaning that the accesses are used up. */
-uint8_t *zpy_cell_open(uint64_t cell);
-/* End a counted access: a cell whose accesses are used up is wiped now. Returns the state before. */
-int zpy_cell_close(uint64_t cell);
-/* Pin without counting an access; ends with zpy_cell_unpin. */
-uint8_t *zpy_cell_pin(uint64_t cell);
-/* Drop one pin. Returns the cell's state, so that a copy made meanwhile is known to be whole or not. */
-int zpy_cell_unpin(uint64_t cell);
+/* What one borrower holds. It begins as zeros and is dropped exactly once, by the destructor of the object that lends the
+ * address out: C code, so that a Python signal handler can neither run in between nor make it fail. */
+struct zpy_lease {
+    uint64_t cell;
+    int has_pin;
+    int has_access;
+};
+
+/* Where a cell's bytes are; null when it is not live. Says nothing about how long: see zpy_cell_lease. */
+uint8_t *zpy_cell_address(uint64_t cell);
+/* Pin the cell, whose bytes must be at this address, until zpy_cell_lease_drop; counted also begins an access. ZPY_WIPED
+ * also when the accesses are used up. */
+int zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int counted);
+/* End the access: a cell whose accesses are used up is wiped now. Returns the state before, so that what was read
+ * meanwhile is known to be whole or not. The pin stays. */
+int zpy_cell_lease_close(struct zpy_lease *lease);
+/* Give back all that the lease holds. The address is not looked at; cffi passes it to destructors. */
+void zpy_cell_lease_drop(struct zpy_lease *lease, uint8_t const *address);
 /* Enter a with-block: a counted access that lasts until zpy_cell_exit. */
 int zpy_cell_enter(uint64_t cell);
 /* Leave it. The outermost exit wipes the cell. */

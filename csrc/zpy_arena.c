@@ -74,7 +74,9 @@ budget_from_limit(void)
         }
     }
     if (limit.rlim_cur != RLIM_INFINITY) {
-        return (uint64_t) limit.rlim_cur / 4 * 3;
+        uint64_t const part = (uint64_t) limit.rlim_cur / 4 * 3;
+        uint64_t const least = zpy_pages_round(1); /* Under a limit of one page, that page. */
+        return part < least && limit.rlim_cur >= least ? least : part;
     }
     long const pages = sysconf(_SC_PHYS_PAGES);
     return pages > 0 ? (uint64_t) pages * zpy_pages_round(1) / 4 : UINT64_MAX;

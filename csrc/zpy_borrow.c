@@ -17,21 +17,36 @@ pin(struct zpy_entry *entry)
 }
 
 uint8_t *
-zpy_cell_open(uint64_t cell)
+zpy_cell_address(uint64_t cell)
 {
-    uint8_t *address = NULL;
-    errno = 0;
     zpy_lock();
     struct zpy_entry *const entry = zpy_entry_find(cell);
-    if (zpy_entry_status(entry) == ZPY_OK && !zpy_entry_is_spent(entry)) {
-        address = pin(entry);
-        if (address != NULL) {
+    uint8_t *const address = zpy_entry_usable(entry) == ZPY_OK ? entry->data : NULL;
+    zpy_unlock();
+    return address;
+}
+
+int
+zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int counted)
+{
+    zpy_lock();
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    int status = counted ? zpy_entry_status(entry) : zpy_entry_usable(entry);
+    if (status == ZPY_OK && ((counted && zpy_entry_is_spent(entry)) || entry->data != address || lease->cell != 0)) {
+        status = ZPY_WIPED;
+    }
+    if (status == ZPY_OK && pin(entry) == NULL) {
+        status = ZPY_SYSTEM;
+    }
+    if (status == ZPY_OK) {
+        *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted != 0};
+        if (counted) {
             zpy_entry_spend(entry);
             entry->accesses++;
         }
     }
     zpy_unlock();
-    return address;
+    return status;
 }
 
 static int
@@ -52,16 +67,47 @@ end_access(struct zpy_entry *entry, uint64_t index, bool end_cell)
 }
 
 int
-zpy_cell_close(uint64_t cell)
+zpy_cell_lease_close(struct zpy_lease *lease)
 {
     zpy_lock();
-    int const status = end_access(zpy_entry_find(cell), zpy_entry_index(cell), false);
+    struct zpy_entry *const entry = zpy_entry_find(lease->cell);
+    int status = zpy_entry_status(entry);
+    if (lease->has_access) {
+        lease->has_access = 0;
+        status = end_access(entry, zpy_entry_index(lease->cell), false);
+    }
     zpy_unlock();
+    zpy_registers_clear();
     return status;
 }
 
+static void
+unpin(struct zpy_entry *entry, uint64_t cell)
+{
+    if (entry != NULL && !zpy_entry_is_foreign(entry) && entry->pins > 0) {
+        zpy_entry_drop_pin(entry, zpy_entry_index(cell));
+    }
+}
+
+void
+zpy_cell_lease_drop(struct zpy_lease *lease, uint8_t const *address)
+{
+    (void) address; /* What cffi's destructors pass. */
+    zpy_lock();
+    if (lease->has_access) {
+        /* The borrower was interrupted before it could close: the access counts all the same. */
+        (void) end_access(zpy_entry_find(lease->cell), zpy_entry_index(lease->cell), false);
+    }
+    if (lease->has_pin) {
+        unpin(zpy_entry_find(lease->cell), lease->cell);
+    }
+    *lease = (struct zpy_lease){.cell = 0};
+    zpy_unlock();
+    zpy_registers_clear();
+}
+
 uint8_t *
-zpy_cell_pin_sized(uint64_t cell, size_t *length_out)
+zpy_cell_pin(uint64_t cell, size_t *length_out)
 {
     uint8_t *address = NULL;
     errno = 0;
@@ -75,22 +121,13 @@ zpy_cell_pin_sized(uint64_t cell, size_t *length_out)
     return address;
 }
 
-uint8_t *
-zpy_cell_pin(uint64_t cell)
-{
-    size_t length;
-    return zpy_cell_pin_sized(cell, &length);
-}
-
 int
 zpy_cell_unpin(uint64_t cell)
 {
     zpy_lock();
     struct zpy_entry *const entry = zpy_entry_find(cell);
     int const status = zpy_entry_status(entry);
-    if (entry != NULL && !zpy_entry_is_foreign(entry) && entry->pins > 0) {
-        zpy_entry_drop_pin(entry, zpy_entry_index(cell));
-    }
+    unpin(entry, cell);
     zpy_unlock();
     zpy_registers_clear();
     return status;

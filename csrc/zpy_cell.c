@@ -112,12 +112,6 @@ zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t t
     return answer;
 }
 
-int64_t
-zpy_large_create(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
-{
-    return zpy_cell_create(data, length, options, ttl_ns, max_reads);
-}
-
 /* ---- end ---- */
 
 int

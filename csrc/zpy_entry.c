@@ -24,7 +24,8 @@ static uint64_t first_free = 0;
 static struct zpy_own_pages *all_own = NULL;
 static uint32_t generation = 1;
 static struct zpy_stats counters;
-static uint64_t inherited_cells = 0; /* Live ones that a child keeps. */
+static uint64_t inherited_cells = 0; /* Live ones that a child keeps, */
+static uint64_t inherited_pins = 0;  /* and wiped ones whose slot a view of it holds. */
 
 void
 zpy_lock(void)
@@ -107,6 +108,7 @@ zpy_entry_release(struct zpy_entry *entry)
         status = zpy_arena_give(entry->slot, entry->length);
         entry->slot = NULL;
     } else if (entry->own != NULL) {
+        /* The kernel zeroes pages before anybody else gets them; what a stale view wrote goes with them. */
         unlink_own(entry->own);
         zpy_arena_refund(entry->own->pages.bytes);
         zpy_pages_unmap(&entry->own->pages);
@@ -201,11 +203,34 @@ end_life(struct zpy_entry *entry, enum zpy_state state)
         status = status != ZPY_OK ? status : given;
     } else {
         counters.pinned++;
+        inherited_pins += entry->inherit;
     }
     entry->state = (uint8_t) state;
     counters.cells--;
     counters.wipes++;
     inherited_cells -= entry->inherit;
+    return status;
+}
+
+/* The same for a large cell: others must not wait for the lock while its bytes are zeroed. Takes the lock away and
+ * back; the pin keeps the entry. */
+static int
+end_large_life(struct zpy_entry *entry, uint64_t index)
+{
+    int const status = zpy_entry_unveil(entry);
+    entry->pins++;
+    entry->state = CELL_DEAD;
+    counters.pinned++;
+    inherited_pins += entry->inherit;
+    counters.cells--;
+    counters.wipes++;
+    inherited_cells -= entry->inherit;
+    zpy_unlock();
+    if (status == ZPY_OK) {
+        sodium_memzero(entry->data, entry->length);
+    }
+    zpy_lock();
+    zpy_entry_drop_pin(entry, index);
     return status;
 }
 
@@ -268,6 +293,7 @@ zpy_entry_drop_pin(struct zpy_entry *entry, uint64_t index)
     if (entry->pins == 0 && entry->state != CELL_LIVE) {
         (void) zpy_entry_release(entry); /* A damaged canary retires the slot and is counted in the stats. */
         counters.pinned--;
+        inherited_pins -= entry->inherit;
         if (entry->state == CELL_DEAD) {
             zpy_entry_free(entry, index);
         }
@@ -283,6 +309,9 @@ zpy_entry_give_up(struct zpy_entry *entry, uint64_t index)
         /* The parent's memory is not in this process; only the entry is. */
         zpy_entry_free(entry, index);
         return ZPY_OK;
+    }
+    if (entry->state == CELL_LIVE && entry->length > ZPY_SLOT_MAX) {
+        return end_large_life(entry, index);
     }
     if (entry->state == CELL_LIVE) {
         status = end_life(entry, CELL_DEAD);
@@ -353,6 +382,7 @@ zpy_cells_after_fork(void)
     generation++;
     memset(&counters, 0, sizeof counters);
     counters.cells = inherited_cells;
+    counters.pinned = inherited_pins;
     zpy_arena_after_fork();
     struct zpy_own_pages **link = &all_own;
     while (*link != NULL) {

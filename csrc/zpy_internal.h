@@ -88,8 +88,11 @@ void zpy_registers_clear(void);
 /* The one lock over cells and arena. */
 void zpy_lock(void);
 void zpy_unlock(void);
-/* Pin a live cell for work outside the lock. Null: zpy_cell_state says why. */
-uint8_t *zpy_cell_pin_sized(uint64_t cell, size_t *length_out);
+/* Pin a live cell for work outside the lock; ends with zpy_cell_unpin. Null: zpy_cell_state says why, or errno where that
+ * is ZPY_OK. */
+uint8_t *zpy_cell_pin(uint64_t cell, size_t *length_out);
+/* Drop one pin. Returns the cell's state, so that work done meanwhile is known to be whole or not. */
+int zpy_cell_unpin(uint64_t cell);
 void zpy_cells_after_fork(void);
 
 /* ---- zpy_overwrite.c ---- */

@@ -63,7 +63,7 @@ zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *reques
     if (request->stream_key == 0) {
         return request->pattern_bytes > 0 ? ZPY_OK : ZPY_INVALID;
     }
-    filler->stream_key = zpy_cell_pin_sized(request->stream_key, &length);
+    filler->stream_key = zpy_cell_pin(request->stream_key, &length);
     if (filler->stream_key == NULL) {
         int const state = zpy_cell_state(request->stream_key);
         return state != ZPY_OK ? state : ZPY_SYSTEM;

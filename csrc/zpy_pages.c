@@ -172,6 +172,14 @@ map_locked(struct zpy_pages *pages)
     return ZPY_OK;
 }
 
+/* Where a part of map_secretmem succeeded, put inaccessible private pages back in its place. */
+static int
+reserve_again(struct zpy_pages const *pages)
+{
+    int const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    return mmap(pages->base, pages->bytes, PROT_NONE, flags, -1, 0) != MAP_FAILED ? ZPY_OK : ZPY_SYSTEM;
+}
+
 int
 zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out)
 {
@@ -186,7 +194,15 @@ zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out)
     }
     pages.base = reserved + page_bytes;
     /* An inherited copy must be private to each process, which secretmem, always shared, cannot be. */
-    int status = (backing_kind == ZPY_BACKING_SECRETMEM && !inherit) ? map_secretmem(&pages) : map_locked(&pages);
+    int status = ZPY_SYSTEM;
+    if (backing_kind == ZPY_BACKING_SECRETMEM && !inherit) {
+        status = map_secretmem(&pages);
+    }
+    if (status == ZPY_SYSTEM) {
+        /* Not the kernel's limit, which mlock shares, but a lack of descriptors, say, which mlock does not need. */
+        status = reserve_again(&pages);
+        status = status == ZPY_OK ? map_locked(&pages) : status;
+    }
     if (status != ZPY_OK) {
         int const saved = errno;
         (void) munmap(reserved, whole); /* Our own reservation of a moment ago: it cannot fail. */

@@ -31,7 +31,7 @@ int64_t
 zpy_source_read(uint64_t cell, size_t offset, int fd)
 {
     size_t length = 0;
-    uint8_t *const data = zpy_cell_pin_sized(cell, &length);
+    uint8_t *const data = zpy_cell_pin(cell, &length);
     if (data == NULL) {
         int const state = zpy_cell_state(cell);
         return -1 - (int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
@@ -52,7 +52,7 @@ int
 zpy_sink_write(uint64_t cell, size_t length, int fd)
 {
     size_t held = 0;
-    uint8_t *const data = zpy_cell_pin_sized(cell, &held);
+    uint8_t *const data = zpy_cell_pin(cell, &held);
     if (data == NULL) {
         int const state = zpy_cell_state(cell);
         return state != ZPY_OK ? state : ZPY_SYSTEM;
@@ -79,7 +79,7 @@ zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start)
 {
     size_t held = 0;
     int64_t answer = -1;
-    uint8_t *const needle = zpy_cell_pin_sized(cell, &held);
+    uint8_t *const needle = zpy_cell_pin(cell, &held);
     if (needle == NULL) {
         int const state = zpy_cell_state(cell);
         return -2 - (int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);

@@ -57,13 +57,13 @@ zpy_cell_decode(uint64_t cell, uint64_t target)
     size_t room = 0;
     uint8_t *points = NULL;
     int64_t answer = 0;
-    uint8_t *const bytes = zpy_cell_pin_sized(cell, &length);
+    uint8_t *const bytes = zpy_cell_pin(cell, &length);
     if (bytes == NULL) {
         int const state = zpy_cell_state(cell);
         return -(int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
     }
     if (target != 0) {
-        points = zpy_cell_pin_sized(target, &room);
+        points = zpy_cell_pin(target, &room);
         answer = points == NULL ? -(int64_t) ZPY_INVALID : 0;
     }
     if (answer == 0) {

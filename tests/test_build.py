@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import sys
 import tarfile
 import threading
@@ -179,19 +180,19 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     return info
 
 
-def sdist_of(path: Path, *members: tarfile.TarInfo) -> Path:
+def sdist_of(*members: tarfile.TarInfo) -> bytes:
     """An archive of these members."""
-    with tarfile.open(path, "w:gz") as archive:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
         for info in members:
             archive.addfile(info, io.BytesIO(b"ok"[: info.size]))
-    return path
+    return data.getvalue()
 
 
 def test_extract_takes_only_libsodium(build: Any, tmp_path: Path) -> None:
     """The rest of PyNaCl stays in the archive."""
     names = (f"{build.SODIUM_FOLDER}/configure", f"{build.SODIUM_FOLDER}/src/a.c", f"pynacl-{build.PYNACL}/setup.py")
-    sdist = sdist_of(tmp_path / "good.tar.gz", *(member(name) for name in names))
-    source = build.extract(sdist, tmp_path / "out")
+    source = build.extract(sdist_of(*(member(name) for name in names)), tmp_path / "out")
     files = {path.relative_to(source).as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files == {"configure", "src/a.c"}
     assert (source / "configure").read_bytes() == b"ok"
@@ -212,9 +213,28 @@ def test_extract_takes_only_libsodium(build: Any, tmp_path: Path) -> None:
 def test_extract_refuses_unsafe_members(build: Any, tmp_path: Path, bad: tarfile.TarInfo) -> None:
     """One unsafe member refuses the archive before anything is written, the good member before it too."""
     folder = tmp_path / "deep/down/here/out"
-    sdist = sdist_of(tmp_path / "bad.tar.gz", member(f"{build.SODIUM_FOLDER}/configure"), bad)
+    sdist = sdist_of(member(f"{build.SODIUM_FOLDER}/configure"), bad)
     assert repr(bad.name) in sentence(build, lambda: build.extract(sdist, folder))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.tar.gz"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_unpacked_is_what_was_hashed(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A sdist that is swapped after its hash was checked is not the one that gets built."""
+    path, sdist = tmp_path / "sdist.tar.gz", sdist_of(member("checked"))
+    path.write_bytes(sdist)
+    monkeypatch.setattr(build, "SDIST_SHA256", build.file_sha256(path))
+    monkeypatch.setenv("ZEROIZEPY_SODIUM_SDIST", str(path))
+    fake_build(build, monkeypatch, tmp_path)
+    unpacked: list[bytes] = []
+
+    def extract(data: bytes, target: Path) -> Path:
+        unpacked.append(data)
+        return target
+
+    monkeypatch.setattr(build, "extract", extract)
+    monkeypatch.setattr(build, "make_private", lambda folder: (folder.mkdir(0o700), path.write_bytes(b"swapped")))
+    build.bundled_sodium([str(program(tmp_path / "cc", "echo 1"))], [])
+    assert unpacked == [sdist]
 
 
 def test_wrong_hash_is_refused(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -287,7 +307,8 @@ def fake_build(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> l
 def test_second_build_uses_the_cache(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It needs neither make nor a network; what a killed build left behind is gone, and nothing more is kept."""
     compiler = [str(program(tmp_path / "cc", "echo 1"))]
-    (tmp_path / "cache/build-killed").mkdir(parents=True)
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache/build-killed").mkdir()
     built = fake_build(build, monkeypatch, tmp_path)
     entry = build.bundled_sodium(compiler, ["-O2"])
     monkeypatch.setenv("MAKE", "/nonexistent/make")
@@ -369,8 +390,133 @@ def test_cache_that_cannot_be_written(build: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ZEROIZEPY_CACHE_DIR", str(tmp_path / "file/cache"))
     compiler = program(tmp_path / "cc", "echo 1")
     text = sentence(build, lambda: build.bundled_sodium([str(compiler)], []))
-    assert "Not a directory" in text
+    assert "File exists" in text
     assert "ZEROIZEPY_CACHE_DIR" in text
+
+
+OTHER_USER = 12_345
+
+
+def foreign(path: Path) -> None:
+    """Give a file to another user; needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: gives a file to another user")
+    os.chown(path, OTHER_USER, OTHER_USER)
+
+
+def open_to_others(path: Path) -> None:
+    """Let all users write."""
+    path.chmod(0o777)
+
+
+def turn_into_link(path: Path) -> None:
+    """Put a symbolic link to it in its place."""
+    path.rename(path.with_name("moved"))
+    path.symlink_to(path.with_name("moved"))
+
+
+@pytest.mark.parametrize("name", [".", "include", "lib/libsodium.a", "complete", ".."])
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [(open_to_others, "open to others' writes"), (turn_into_link, "symbolic link"), (foreign, "user 12345 and not")],
+)
+def test_a_cache_that_others_can_change_is_refused(
+    build: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    name: str,
+    change: Callable[[Path], None],
+    fault: str,
+) -> None:
+    """Whole by its own list of checksums, and still not linked: whoever changed a file can change the list."""
+    compiler = [str(program(tmp_path / "cc", "echo 1"))]
+    built = fake_build(build, monkeypatch, tmp_path)
+    entry = build.bundled_sodium(compiler, [])
+    path = entry.parent if name == ".." else entry / name
+    change(path)
+    text = sentence(build, lambda: build.bundled_sodium(compiler, []))
+    assert str(path) in text
+    assert fault in text
+    assert "ZEROIZEPY_CACHE_DIR" in text
+    assert len(built) == 1
+
+
+@pytest.mark.parametrize(("change", "fault"), [(open_to_others, "open to others"), (foreign, "user 12345 and not")])
+def test_a_folder_above_the_cache_counts(
+    build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: Callable[[Path], None], fault: str
+) -> None:
+    """A home that belongs to another user, as under sudo: the sentence, and nothing is made there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    change(home)
+    monkeypatch.delenv("ZEROIZEPY_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    text = sentence(build, lambda: build.bundled_sodium([str(program(tmp_path / "cc", "echo 1"))], []))
+    assert f"{home} " in text
+    assert fault in text
+    assert "ZEROIZEPY_CACHE_DIR" in text
+    assert list(home.iterdir()) == []
+
+
+def test_a_sticky_folder_above_the_cache_is_fine(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In /tmp all may write, and nobody can replace another's folder."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    monkeypatch.setenv("ZEROIZEPY_CACHE_DIR", str(tmp_path / "tmp/new/cache"))
+    fake_build(build, monkeypatch, tmp_path)
+    entry = build.bundled_sodium([str(program(tmp_path / "cc", "echo 1"))], [])
+    assert entry.is_dir()
+    assert {path.stat().st_mode & 0o777 for path in (entry, *entry.parents[:2])} == {0o700}
+
+
+def test_a_link_above_the_cache_is_resolved_once(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the checks saw is what is used, wherever the link points later."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("ZEROIZEPY_CACHE_DIR", str(tmp_path / "link/cache"))
+    assert build.cache_folder() == tmp_path.resolve() / "real/cache"
+
+
+def test_a_loose_umask_does_not_open_the_cache(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under umask 0 an entry is still its owner's alone, so that the next build does not refuse it."""
+    compiler = [str(program(tmp_path / "cc", "echo 1"))]
+    fake_build(build, monkeypatch, tmp_path)
+    before = os.umask(0)
+    try:
+        entry = build.bundled_sodium(compiler, [])
+    finally:
+        os.umask(before)
+    assert build.bundled_sodium(compiler, []) == entry
+    assert all(path.stat().st_mode & 0o077 == 0 for path in entry.parent.rglob("*"))
+
+
+@pytest.mark.parametrize("existing", ["link", "text"])
+def test_the_lock_cuts_no_file(build: Any, tmp_path: Path, existing: str) -> None:
+    """A link in the lock's place is refused, and a file there keeps its content."""
+    victim, lock = tmp_path / "victim", tmp_path / "lock"
+    victim.write_bytes(b"victim")
+    if existing == "link":
+        lock.symlink_to(victim)
+        with pytest.raises(OSError, match="symbolic links"), build.locked(tmp_path):
+            pass
+    else:
+        victim.rename(lock)
+        with build.locked(tmp_path):
+            pass
+    assert (victim if existing == "link" else lock).read_bytes() == b"victim"
+
+
+def test_the_log_cuts_no_file(build: Any, tmp_path: Path) -> None:
+    """A link in the log's place is replaced, not followed."""
+    victim, log = tmp_path / "victim", tmp_path / "sodium.log"
+    victim.write_bytes(b"victim")
+    log.symlink_to(victim)
+    program(tmp_path / "configure", "echo configured; exit 1")
+    sentence(build, lambda: build.compile_sodium(tmp_path, tmp_path / "c/w/p", log, build.Tools(["cc"], ["make"], [])))
+    assert victim.read_bytes() == b"victim"
+    assert log.read_bytes() == b"configured\n"
 
 
 def test_no_make(build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

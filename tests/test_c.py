@@ -57,9 +57,7 @@ def compiled(build: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("backing", ["secretmem", "mlock"])
 def test_core(compiled: Any, backing: str, tmp_path: Path) -> None:
     """Each promise of the core holds on both backings."""
-    done = subprocess.run(
-        [compiled("test_core"), backing], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([compiled("test_core"), backing], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 

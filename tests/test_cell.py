@@ -126,9 +126,12 @@ def test_not_contiguous() -> None:
 
 
 def test_lone_surrogate() -> None:
-    """A str that is not UTF-8 is a ValueError (UnicodeEncodeError)."""
-    with pytest.raises(ValueError, match=r"surrogates not allowed"):
-        CypherCell("\udc80")
+    """A str without a UTF-8 form is a plain ValueError: Python's UnicodeEncodeError would carry the whole text."""
+    for attempt in (CypherCell, CypherCell(b"x").verify):
+        with pytest.raises(ValueError, match=r"holds a lone surrogate") as caught:
+            attempt("hunter2\udc80")
+        assert type(caught.value) is ValueError
+        assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(source: str, names: dict[str, object]) -> None:
     """Run an example like a script."""
-    exec(compile(source, "<example>", "exec"), names)
+    exec(compile(source, "<example>", "exec"), names)  # noqa: S102 - that is what the test is for.
 
 
 def test_readme(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

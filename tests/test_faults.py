@@ -92,15 +92,17 @@ MLOCK = {
     "mmap:1:19": "ProtectionError ENODEV",
 }
 SECRETMEM = {
-    "memfd_secret:1:24": "ProtectionError EMFILE",
-    "ftruncate:1:5": "ProtectionError EIO",
-    "madvise:1:22": "ProtectionError EINVAL",
     "mmap:1:12": "MemoryError -",
+    "mmap:1:1": "ProtectionError EPERM",
+    "mmap:2:12": "LockLimitError -",
+    "mmap:2:1": "LockLimitError -",
     "mmap:2:11": "LockLimitError -",
     "mmap:2:22": "ProtectionError EINVAL",
     "mprotect:1:13": "ProtectionError EACCES",
 }
 CLOSING = list(SECRETMEM)[-1]
+# What secretmem alone needs: without it, mlock serves.
+FALLBACK = ["memfd_secret:1:24", "ftruncate:1:5", "madvise:1:22:once"]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -114,6 +116,21 @@ def test_creation(child: Child, shim: str, number: int, action: str) -> None:
         fault = "mmap:2:1"  # Only pages of their own are closed; here another number.
         expected = "LockLimitError -"
     assert run(child, shim, fault, CREATE.format(action=ACTIONS[action])) == [expected]
+
+
+@pytest.mark.parametrize("fault", FALLBACK)
+@pytest.mark.parametrize("action", ["CypherCell(b'hunter2')", "CypherCell(b'hunter2' * 1000)", "CryptoKey.generate()"])
+def test_fallback_to_mlock(child: Child, shim: str, fault: str, action: str) -> None:
+    """When secretmem cannot be had for another reason than its limit, mlock serves, and `protection` says so."""
+    if child.backend == "mlock":
+        fault = "memfd_secret:1:24"  # Not even asked for.
+    body = f"""
+    arm()
+    holder = {action}
+    p = holder.protection
+    print(p.backing, p.locked, p.guarded, p.dump_excluded, p.fork)
+    """
+    assert run(child, shim, fault, body) == ["mlock True True True wiped"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import socket
 import stat
 import warnings
 from contextlib import closing
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from zeroizepy.exceptions import FileAccessError, LockLimitError, SecureMemoryEr
 from zeroizepy.file import ShredReport, explain, secure_delete
 from zeroizepy.memory import stats
 from zeroizepy.shred import names, passes, run, target
+from zeroizepy.shred.facts import FileFacts, Media
 from zeroizepy.shred.options import Pattern
 from zeroizepy.shred.passes import SpanResult, SpanWriter, set_direct
 
@@ -73,7 +74,7 @@ def test_bytes_pattern_covers_every_byte_in_phase(tmp_path: Path, size: int, *, 
     """A bytes pattern stands in the whole file, counted from offset 0, at sizes around blocks and buffers."""
     content, report = overwritten_content(tmp_path, size, passes=1, pattern=b"abc", verify=verify)
     assert content == (b"abc" * (size // 3 + 1))[:size]
-    assert report.verified is verify
+    assert report.verified is (verify and "verify_cached" not in report.notes)
 
 
 @pytest.mark.parametrize(("pattern", "byte"), [("zeros", 0), ("ones", 255), ("ZEROS", 0)])
@@ -121,7 +122,7 @@ def test_small_chunks_over_several_spans(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(run, "SPAN_BYTES", 8192)
     content, report = overwritten_content(tmp_path, 50_001, passes=2, pattern=b"12345", chunk_size=4096, verify=True)
     assert content == (b"12345" * 10_001)[:50_001]
-    assert report.verified
+    assert report.verified != ("verify_cached" in report.notes)
 
 
 # ---- verdicts and reports ----
@@ -580,14 +581,43 @@ def test_a_file_that_cannot_be_examined(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_verify_without_direct_reads_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where O_DIRECT is refused the cache is dropped, the comparison runs, and the report has a note."""
+    """Where O_DIRECT is refused the cache is dropped and the comparison runs, but nothing is called verified."""
     monkeypatch.setattr(run, "set_direct", lambda _fd, *, wanted: wanted and False)
     dropped: list[object] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: dropped.append(arguments[1:]))
-    report = secure_delete(make(tmp_path / "file", 2 << 20), passes=1, verify=True)
-    assert (report.verified, report.direct) == (True, False)
+    path = make(tmp_path / "file", 2 << 20)
+    expected = secure_delete(path, dry_run=True, passes=1, verify=True).plan
+    assert expected is not None
+    report = secure_delete(path, passes=1, verify=True)
+    assert (report.verified, report.direct) == (False, False)
+    assert report.verdict == ("overwritten" if expected.verdict == "overwritten_verified" else "not_in_place")
     assert "verify_cached" in report.notes
     assert dropped == [(0, 0, os.POSIX_FADV_DONTNEED)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "verified"),
+    [
+        ({}, "overwritten_verified", True),
+        ({"extents": frozenset({"shared"})}, "not_in_place", True),
+        ({"data_journal": True}, "not_in_place", False),
+        ({"data_journal": None}, "not_in_place", False),
+        ({"extents": frozenset({"encoded"})}, "not_in_place", False),
+        ({"file_system": "tmpfs"}, "not_in_place", False),
+    ],
+)
+def test_direct_reads_verify_only_where_they_are_known_to_reach_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], verdict: str, *, verified: bool
+) -> None:
+    """O_DIRECT that is granted and may be ignored is no verification; shared extents do not hinder it."""
+    good = FileFacts(5000, 8192, 1, "ext4", data_journal=False, extents=frozenset(), media=Media())
+    monkeypatch.setattr(run, "read_facts", lambda _fd: replace(good, **changes))
+    monkeypatch.setattr(run, "set_direct", lambda _fd, *, wanted: wanted)
+    result = SpanResult(5000, 0, direct=True, different=False)
+    monkeypatch.setattr(SpanWriter, "compare", lambda *_arguments, **_more: result)
+    report = secure_delete(make(tmp_path / "file"), passes=1, verify=True)
+    assert (report.verdict, report.verified) == (verdict, verified)
+    assert ("verify_cached" in report.notes) is not verified
 
 
 def test_a_failing_read_back_is_not_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_module_is_hardened() -> None:
         ("zpy_overwrite_span", True),
     ],
 )
-def test_gil(function: str, releases: bool) -> None:  # noqa: FBT001  # A parameter of the table above.
+def test_gil(function: str, releases: bool) -> None:  # A parameter of the table above.
     """Short functions keep the GIL and do not even have the call that would release it."""
     code = output_of(tool("objdump"), "-d", f"--disassemble=_cffi_f_{function}", str(MODULE))
     if f"<_cffi_f_{function}>:" not in code:

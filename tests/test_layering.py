@@ -76,7 +76,8 @@ def test_one_importer_of_the_core() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["from .cell import CypherCell", "from . import cell", "import zeroizepy.cell", "from zeroizepy import cell"]
+    "line",
+    ["from .cell import CypherCell", "from . import cell", "import zeroizepy.cell", "from zeroizepy import cell"],
 )
 def test_the_check_sees_an_upward_import(line: str) -> None:
     """The control: an import of each form is found."""

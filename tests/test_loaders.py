@@ -73,7 +73,7 @@ def test_env_not_bytes_text(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "error", "message"),
     [
         ("", ValueError, "var_name must not be empty"),
-        ("A=B", ValueError, "var_name must not .*'A=B'"),
+        ("A=B", ValueError, "var_name must not be empty nor hold '=' or NUL$"),
         ("A\0B", ValueError, "var_name must not"),
         ("\ud800", ValueError, "surrogates not allowed"),
         (b"BYTES", TypeError, "var_name must be str, not bytes"),

@@ -35,7 +35,9 @@ def test_documented(name: str) -> None:
     assert inspect.getdoc(thing)
     if inspect.isclass(thing):
         for method, member in vars(thing).items():
-            if not method.startswith("_") and (inspect.isfunction(member) or isinstance(member, (property, classmethod))):
+            if not method.startswith("_") and (
+                inspect.isfunction(member) or isinstance(member, (property, classmethod))
+            ):
                 assert inspect.getdoc(getattr(thing, method)), f"{name}.{method}"
 
 

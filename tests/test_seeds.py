@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from zeroizepy.file import secure_delete, wipe_free_space
 from zeroizepy.memory import SecureMemory, secret_bytes
 from zeroizepy.session import SecureSession
 from zeroizepy.utils import secure_clear
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_vault() -> None:

@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import pickle
+import socket
 import stat
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zeroizepy import session as session_module
+from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import FileAccessError, SecureMemoryClosed, SecureWipeError
 from zeroizepy.memory import SecureMemory, stats
 from zeroizepy.session import SecureSession, secure_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -193,6 +196,39 @@ def test_no_secret_is_left_live() -> None:
     assert stats().cells == before
 
 
+@pytest.mark.parametrize("make", [SecureMemory.from_bytes, CypherCell])
+def test_secrets_of_this_library_are_taken_too(make: Callable[[bytes], SecureMemory]) -> None:
+    """A cell or memory is copied without passing through bytes, and stays; zeroing it is its own business."""
+    source = make(b"password123")
+    with SecureSession() as session:
+        assert session.create_secret(source).read() == b"password123"
+        with pytest.raises(TypeError, match="writable"):
+            session.create_secret(source, wipe_input=True)
+    with source.borrow() as view:
+        assert view == b"password123"
+
+
+@pytest.mark.parametrize("wipe_input", [False, True])
+def test_an_empty_secret(*, wipe_input: bool) -> None:
+    """No bytes are a secret like any other."""
+    with SecureSession() as session:
+        assert session.create_secret(bytearray(), wipe_input=wipe_input).read() == b""
+
+
+@pytest.mark.parametrize("wipe_input", [False, True])
+def test_no_buffer_is_held_when_the_copy_fails(*, wipe_input: bool) -> None:
+    """While the exception is alive the input can be resized and released: nobody holds its buffer."""
+    data = bytearray(b"password123")
+    view = memoryview(data)
+    session = SecureSession()
+    session.close()
+    with pytest.raises(ValueError, match="closed") as caught:
+        session.create_secret(view, wipe_input=wipe_input)
+    view.release()
+    data.append(0)
+    assert caught.value.__traceback__ is not None
+
+
 # ---- the end ----
 
 
@@ -231,21 +267,144 @@ def test_every_step_runs_before_the_first_error_is_raised(tmp_path: Path) -> Non
     with pytest.raises(FileAccessError, match="hard links") as caught:
         session.close()
     assert (good.exists(), also_good.exists(), secret.closed, bad.exists()) == (False, False, True, True)
+    # The second look at the same file is that at the private directory.
     assert [report.verdict for report in session.reports].count("refused") == 2
-    # The second look at the same file, and the directory that is not empty.
-    assert len(caught.value.__notes__) == 2
+    assert len(caught.value.__notes__) == 1
+    (tmp_path / "other").unlink()
     session.close()
 
 
-def test_other_errors_become_secure_wipe_errors() -> None:
-    """A directory in the file's place is reported under the library's own error."""
+def test_close_raises_until_all_is_gone(tmp_path: Path) -> None:
+    """A hard-linked file keeps its content and its place; each close says so, and once the link is gone it goes."""
     session = SecureSession()
-    path = session.create_temp_file()
+    own, path = session.create_temp_file(dir=tmp_path), session.create_temp_file()
+    for each in (own, path):
+        each.write_bytes(b"secret")
+        os.link(each, tmp_path / f"other-{each.name}")
+    for _ in range(3):
+        with pytest.raises(FileAccessError, match="hard links"):
+            session.close()
+        assert (own.read_bytes(), path.read_bytes(), session.closed) == (b"secret", b"secret", True)
+    with pytest.raises(ValueError, match="closed"):
+        session.create_secret(b"x")
+    for each in (own, path):
+        (tmp_path / f"other-{each.name}").unlink()
+    session.close()
+    assert not own.exists()
+    assert not path.parent.exists()
+    reports = len(session.reports)
+    session.close()
+    assert len(session.reports) == reports
+
+
+def test_other_errors_become_secure_wipe_errors(tmp_path: Path) -> None:
+    """A directory in the place of a file outside is left alone and reported under the library's own error."""
+    session = SecureSession()
+    path = session.create_temp_file(dir=tmp_path)
     path.unlink()
     path.mkdir()
     with pytest.raises(SecureWipeError, match="left something behind") as caught:
         session.close()
     assert isinstance(caught.value.__cause__, IsADirectoryError)
+    path.rmdir()
+    session.close()
+
+
+def folders_below(folder: Path) -> None:
+    """Copies in folders, one write-protected, one empty, with links to a folder and a file outside."""
+    for name in ("sub", "sub/deep", "locked", "empty"):
+        (folder / name).mkdir()
+    outside = folder.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    (outside / "bystander").write_bytes(b"bystander")
+    (folder / "sub/deep/copy").write_bytes(b"secret")
+    (folder / "locked/copy").write_bytes(b"secret")
+    (folder / "locked").chmod(0o500)
+    (folder / "sub/to-folder").symlink_to(outside)
+    (folder / "sub/deep/to-file").symlink_to(outside / "bystander")
+    os.mkfifo(folder / "sub/fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(folder / "sub/socket"))
+
+
+def test_folders_in_the_private_directory_go_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are overwritten at any depth, sockets and FIFOs are unlinked, and no link leads out."""
+    monkeypatch.chdir(tmp_path)
+    with SecureSession() as session:
+        folder = session.create_temp_file().parent
+        folders_below(folder)
+    assert not folder.exists()
+    assert (tmp_path / "T/outside/bystander").read_bytes() == b"bystander"
+    copies = {report.path: report for report in session.reports if report.size_bytes}
+    assert set(copies) == {f"{folder}/sub/deep/copy", f"{folder}/locked/copy"}
+    assert all(len(report.passes) == 3 and report.unlinked for report in copies.values())
+
+
+def test_a_folder_in_a_files_place_goes_with_the_private_directory() -> None:
+    """A program that unpacks where the file was is no error."""
+    with SecureSession() as session:
+        path = session.create_temp_file()
+        path.unlink()
+        path.mkdir()
+        (path / "unpacked").write_bytes(b"secret")
+    assert not path.parent.exists()
+    assert [report.size_bytes for report in session.reports] == [6]
+
+
+def test_what_cannot_go_keeps_only_its_own_folders(tmp_path: Path) -> None:
+    """A hard link deep inside: its folders stay, all others go, and a later close removes them."""
+    session = SecureSession()
+    folder = session.create_temp_file().parent
+    for name in ("kept", "kept/deep", "gone"):
+        (folder / name).mkdir()
+        (folder / name / "copy").write_bytes(b"secret")
+    os.link(folder / "kept/deep/copy", tmp_path / "other")
+    with pytest.raises(FileAccessError, match=r"kept/deep/copy.*hard links|hard links.*kept/deep/copy"):
+        session.close()
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
+        "kept",
+        "kept/deep",
+        "kept/deep/copy",
+    ]
+    (tmp_path / "other").unlink()
+    session.close()
+    assert not folder.exists()
+
+
+def test_no_descriptor_is_left_open() -> None:
+    """Neither by a release that succeeded nor by one that failed."""
+    before = len(os.listdir("/proc/self/fd"))
+    session = SecureSession()
+    path = session.create_temp_file()
+    (path.parent / "sub").mkdir()
+    (path.parent / "sub/copy").write_bytes(b"x")
+    os.link(path.parent / "sub/copy", path.parent.parent / "other")
+    with pytest.raises(FileAccessError):
+        session.close()
+    (path.parent.parent / "other").unlink()
+    session.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts tmpfs")
+def test_a_mount_point_inside_is_left_alone() -> None:
+    """What is mounted there belongs to somebody else; it is named, and goes on existing."""
+    session = SecureSession()
+    point = session.create_temp_file().parent / "mounted"
+    point.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "t", point], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("cannot mount tmpfs here")
+    try:
+        (point / "bystander").write_bytes(b"bystander")
+        with pytest.raises(SecureWipeError, match=r"mounted is another file system .* unmount it"):
+            session.close()
+        assert (point / "bystander").read_bytes() == b"bystander"
+    finally:
+        subprocess.run(["umount", point], check=True)
+    session.close()
+    assert not point.parent.exists()
 
 
 def test_clean_up_failures_go_along_with_the_bodys_exception(tmp_path: Path) -> None:
@@ -255,6 +414,8 @@ def test_clean_up_failures_go_along_with_the_bodys_exception(tmp_path: Path) -> 
     with pytest.raises(ZeroDivisionError) as caught, session:
         raise ZeroDivisionError
     assert any("clean-up failed" in note and "hard links" in note for note in caught.value.__notes__)
+    (tmp_path / "other").unlink()
+    session.close()
 
 
 def test_ctrl_c_during_the_release_can_be_continued(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def test_old_bytes_that_may_remain_never_get_an_overwritten_verdict(facts: FileF
     plan = make_plan("path", facts, wishes)
     stays = (
         facts.file_system in IN_PLACE
-        and not facts.data_journal
+        and facts.data_journal is False
         and not (facts.extents or frozenset()) & {"shared", "inline", "encoded"}
-        and (facts.file_system in ("vfat", "exfat") or None not in (facts.extents, facts.data_journal))
+        and (facts.file_system in ("vfat", "exfat") or facts.extents is not None)
     )
     reached = bool(facts.size_bytes and wishes.passes and (wishes.sync or wishes.verify)) and stays
     if plan.verdict in ("overwritten", "overwritten_verified"):
@@ -100,6 +100,7 @@ def test_a_plan_is_pure_and_adds_up(facts: FileFacts, wishes: ShredOptions) -> N
     [
         ({"file_system": "btrfs"}, "file_system:btrfs"),
         ({"data_journal": True}, "data_journal"),
+        ({"data_journal": None}, "journal_mode_unknown"),
         ({"extents": frozenset({"shared"})}, "extents_shared"),
         ({"extents": frozenset({"inline"})}, "extents_inline"),
         ({"extents": frozenset({"encoded"})}, "extents_encoded"),
@@ -175,6 +176,7 @@ def test_extent_flags(flags: int, kinds: set[str]) -> None:
 @pytest.mark.parametrize(("flags", "answer"), [(0x80000, False), (0x4000, True), (0x84000, True)])
 def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int, answer: object) -> None:
     """FS_JOURNAL_DATA_FL of linux/fs.h, as chattr +j sets it; only ext file systems are asked."""
+    monkeypatch.setattr(facts_module, "_mounted_with_data_journal", lambda _mount: False)
 
     def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
         struct.pack_into("=i", buffer, 0, flags)
@@ -183,7 +185,61 @@ def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int
     monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
     assert facts_module._data_journal(0, Mount("ext4", ("rw",), "0:0")) is answer
     assert facts_module._data_journal(0, Mount("xfs", ("rw",), "0:0")) is False
-    assert facts_module._data_journal(0, Mount("ext3", ("rw", "data=journal"), "0:0")) is True
+
+
+@pytest.mark.parametrize("own", [True, False, None])
+@pytest.mark.parametrize("mode", [True, False, None])
+def test_one_journal_is_enough(monkeypatch: pytest.MonkeyPatch, own: object, mode: object) -> None:
+    """The file's attribute or the mount's mode; unknown unless both say no."""
+
+    def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
+        if own is None:
+            raise OSError(25, "refused")
+        struct.pack_into("=i", buffer, 0, 0x4000 if own else 0)
+        return 0
+
+    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(facts_module, "_mounted_with_data_journal", lambda _mount: mode)
+    expected = True if True in (own, mode) else None if None in (own, mode) else False
+    assert facts_module._data_journal(0, Mount("ext2", ("rw",), "0:0")) is expected
+
+
+@pytest.mark.parametrize(
+    ("file_system", "options", "written", "answer"),
+    [
+        ("ext4", ("rw", "data=journal"), None, True),
+        ("ext4", ("rw",), "ext4/loop7: rw delalloc data=ordered", False),
+        ("ext4", ("rw",), "ext4/loop7: rw data=journal commit=5", True),
+        ("ext3", ("rw",), "ext4/loop7: rw data=journal", True),
+        ("ext3", ("rw",), "ext3/loop7: rw data=journal", True),
+        ("ext2", ("rw",), "ext4/loop7: rw data=journal", True),
+        ("ext4", ("rw",), "ext4/loop7: rw bsddf", False),
+        ("ext4", ("rw",), "ext4/loop7:", None),
+        ("ext4", ("rw",), "ext4/loop8: rw data=ordered", None),
+        ("ext4", ("rw",), None, None),
+        ("ext2", ("rw",), "ext4/loop8: rw data=journal", False),
+        ("ext2", ("rw",), None, None),
+    ],
+)
+def test_the_driver_is_asked_for_the_journal_mode(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    file_system: str,
+    options: tuple[str, ...],
+    written: str | None,
+    answer: object,
+) -> None:
+    """Of the very device, by its kernel name; a driver that says nothing is unknown, but for plain ext2."""
+    (tmp_path / "loop7").mkdir()
+    (tmp_path / "7:7").symlink_to(tmp_path / "loop7")
+    if written is not None:
+        name, _, text = written.partition(":")
+        (tmp_path / "fs" / name).mkdir(parents=True)
+        (tmp_path / "fs" / name / "options").write_text("\n".join(text.split()), encoding="ascii")
+    monkeypatch.setattr(facts_module, "_SYS_BLOCK", str(tmp_path))
+    monkeypatch.setattr(facts_module, "_PROC_FS", str(tmp_path / "fs"))
+    assert facts_module._mounted_with_data_journal(Mount(file_system, options, "7:7")) is answer
 
 
 def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +292,7 @@ def test_an_ioctl_without_answer_is_an_unknown_fact(monkeypatch: pytest.MonkeyPa
     finally:
         os.close(fd)
     assert (facts.extents, facts.data_journal) == (None, None)
-    assert make_plan("path", facts, options()).reasons == ("extents_unknown",)
+    assert make_plan("path", facts, options()).reasons == ("journal_mode_unknown", "extents_unknown")
 
 
 def test_facts_of_a_real_file(tmp_path: Path) -> None:

@@ -121,8 +121,7 @@ def test_bytes_needle_finds_the_callers_own_object() -> None:
 
 def test_secure_memory_needle_on_its_own_pages() -> None:
     """An isolated memory, whose pages are closed while nobody borrows it, is left out as well."""
-    memory = SecureMemory(5000)
-    memory.write(os.urandom(5000))
+    memory = SecureMemory.from_bytes(CypherCell.generate(5000))
     assert memory.protection.tier == "isolated"
     assert scan_process(memory) == []
     kept = memory.read()

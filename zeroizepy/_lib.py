@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from typing import Any, NoReturn
@@ -20,6 +21,9 @@ from .exceptions import (
 
 __all__ = [
     "as_buffer",
+    "clear_locals",
+    "core",
+    "encode_text",
     "ffi",
     "lib",
     "new_handle",
@@ -46,6 +50,10 @@ lib: Any = _native.lib  # type: ignore[attr-defined, unused-ignore]
 LARGE_BYTES = 4096
 """Cells above this size get their own pages, which take long enough to prepare that the GIL is released."""
 
+_CORE: dict[str, tuple[Any, Any]] = {
+    name: (getattr(lib, f"zpy_cell_{name}"), getattr(lib, f"zpy_large_{name}"))
+    for name in ["compare", "copy", "create", "memequal", "memzero", "read", "take", "verify", "wipe", "write", "zero"]
+}
 MAX_CELL_BYTES = 1 << 40
 MAX_TTL_S = (1 << 63) // 10**9
 """292 years."""
@@ -139,8 +147,7 @@ def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_read
     """
     if size > MAX_CELL_BYTES:
         raise MemoryError(f"no memory for a secret of {size} bytes")
-    create = lib.zpy_large_create if size > LARGE_BYTES else lib.zpy_cell_create
-    handle: int = create(data, size, options, ttl_ns, max_reads)
+    handle: int = core(size, "create")(data, size, options, ttl_ns, max_reads)
     if handle < 0:
         raise_status(-handle)
     return handle
@@ -166,6 +173,43 @@ def ttl_nanoseconds(ttl_sec: float | None) -> int:
     return max(1, int(ttl_sec * 1e9))
 
 
+def core(size: int, name: str) -> Any:
+    """The core's function for a cell of this size: the short one keeps the GIL, its twin for large ones releases it.
+
+    Args:
+        size: Bytes to be moved or compared.
+        name: Without its prefix, as in "read".
+    """
+    return _CORE[name][size > LARGE_BYTES]
+
+
+def encode_text(text: str, name: str) -> bytes:
+    """A str as UTF-8, in a bytes object that the caller wipes.
+
+    Raises:
+        ValueError: A lone surrogate. Python's own UnicodeEncodeError carries the whole text, so it does not get out.
+    """
+    try:
+        return str.encode(text, "utf-8")
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"{name} holds a lone surrogate, which has no UTF-8 form")
+
+
+def clear_locals(error: BaseException) -> None:
+    """Empty the local variables of this library's frames in a traceback, for reporters that print them.
+
+    The calling frame is still running and cannot be emptied: it lets go of secrets itself.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_globals.get("__package__", "").partition(".")[0] == __package__:
+            with contextlib.suppress(RuntimeError):
+                frame.clear()
+        trace = trace.tb_next
+
+
 def as_buffer(data: Any, name: str) -> Any:
     """A cffi view of any C-contiguous buffer, without a copy, for the length of a `with` block.
 
@@ -187,7 +231,7 @@ def wipe_bytes(data: bytes) -> None:
     Objects of up to one byte are shared by the whole interpreter and are left alone.
     """
     if len(data) > 1:
-        lib.zpy_cell_memzero(data, len(data))
+        core(len(data), "memzero")(data, len(data))
 
 
 def _start() -> None:

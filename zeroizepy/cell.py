@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from . import _lib, loaders
 from ._lib import ffi, lib
 from .loaders import CellLimits, Limits, limits_from
-from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, check_size, protection_of, read_bytes
-from .view import CypherView, decode, mask_text, pinned, text_points, verify_secret
+from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, check_size, lend, protection_of, read_bytes
+from .view import CypherView, Decoding, mask_text, verify_secret
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CellLimits", "CypherCell", "CypherView"]
 
+_entered: ContextVar[tuple[CypherView, ...]] = ContextVar("zeroizepy_entered", default=())
+"""The views of the `with` blocks that this thread or asyncio task is in."""
+
 # Looked up once: on the shortest paths the look-up costs as much as the work.
+_SMALL_BYTES = _lib.LARGE_BYTES
 _create = lib.zpy_cell_create
 _verify = lib.zpy_cell_verify
 
@@ -64,37 +68,46 @@ class CypherCell(Holder):
         inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
-        if (
-            type(data) is bytes
-            and len(data) <= _lib.LARGE_BYTES
-            and tier == "packed"
-            and not (
-                volatile or inherit or wipe_source or ttl_sec is not None or max_reads is not None or policy is not None
-            )
-        ):
-            # The common case: one call into the core and nothing else.
-            handle = _create(data, len(data), 0, 0, 0)
-            if handle < 0:
-                _lib.raise_status(-handle)
-            if self._handle:
-                self.wipe()
-            self._handle = handle
-            self._size = len(data)
-            return
-        given: CellLimits = {"max_reads": max_reads, "tier": tier, "policy": policy, "inherit": inherit}
-        self._fill(data, limits_from(volatile, ttl_sec, given), wipe_source=wipe_source)
+        try:
+            if (
+                type(data) is bytes
+                and len(data) <= _SMALL_BYTES
+                and tier == "packed"
+                and not (volatile or inherit or wipe_source)
+                and ttl_sec is None
+                and max_reads is None
+                and policy is None
+            ):
+                # The common case: one call into the core and nothing else.
+                handle = _create(data, len(data), 0, 0, 0)
+                if handle < 0:
+                    _lib.raise_status(-handle)
+                if self._handle:
+                    self._drop()
+                self._handle = handle
+                self._size = len(data)
+                return
+            given: CellLimits = {"max_reads": max_reads, "tier": tier, "policy": policy, "inherit": inherit}
+            self._fill(data, limits_from(volatile, ttl_sec, given), wipe_source=wipe_source)
+        except BaseException as error:
+            data = b""
+            _lib.clear_locals(error)
+            raise
 
     def _fill(self, data: Any, limits: Limits, *, wipe_source: bool) -> None:
         if can_borrow(data):
             end = getattr(data, "close", None)
             if wipe_source and end is None:
                 raise TypeError(f"wipe_source cannot wipe {type(data).__name__}")
-            with data.borrow() as view:
-                self._fill(view, limits, wipe_source=False)
+            try:
+                lend(data, lambda view: self._fill(view, limits, wipe_source=False))
+            except BaseException:
+                self._drop()  # It may be made of zeros.
+                raise
             if wipe_source and end is not None:
                 end()
             return
-        encoded = data.encode() if isinstance(data, str) else None
+        encoded = _lib.encode_text(data, "data") if isinstance(data, str) else None
         if encoded is None and not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(
                 f"data must be str, bytes, or bytearray (or a memoryview or SecureMemory), not {type(data).__name__}"
@@ -112,7 +125,7 @@ class CypherCell(Holder):
             with _lib.as_buffer(data, "data") as source:
                 self._store(source, limits)
                 if wipe_source:
-                    lib.zpy_cell_memzero(source, len(source))
+                    _lib.core(len(source), "memzero")(source, len(source))
 
     def _store(self, source: Any, limits: Limits) -> None:
         self._hold(_lib.new_handle(source, len(source), *limits), len(source))
@@ -231,17 +244,7 @@ class CypherCell(Holder):
             ValueError: "Invalid UTF-8" (the access is not counted), or the name of another codec, which counts it.
             LookupError: An unknown codec.
         """
-        handle = self._handle
-        points = text_points(handle, encoding)  # Refused before the access is counted: the last one must not be lost.
-        address = pinned(handle, lib.zpy_cell_open(handle))
-        try:
-            text = decode(handle, address, self._size, encoding, points)
-        finally:
-            status = lib.zpy_cell_unpin(handle)
-            lib.zpy_cell_close(handle)
-        if status != lib.ZPY_OK:
-            _lib.raise_status(status)  # Wiped meanwhile: the text may be zeros.
-        return text
+        return Decoding(self._handle, self._size, encoding).text(counted=True)
 
     def reveal_bytes(self) -> bytes:
         """The secret as one new `bytes` object, which cannot be wiped. An access.
@@ -249,7 +252,7 @@ class CypherCell(Holder):
         Raises:
             CellWipedError, CellExpiredError: As `reveal`.
         """
-        status, data = read_bytes(self._handle, 0, self._size, lib.zpy_cell_take)
+        status, data = read_bytes(self._handle, 0, self._size, _lib.core(self._size, "take"))
         if status != lib.ZPY_OK:
             _lib.raise_status(status)
         return data
@@ -297,7 +300,7 @@ class CypherCell(Holder):
                 raise TypeError(f"buffer must be writable; {type(buffer).__name__} is not")
             if len(target) < self._size:
                 raise ValueError(f"buffer of {len(target)} bytes is too short for {self._size}")
-            status = lib.zpy_cell_take(self._handle, target, self._size)
+            status = _lib.core(self._size, "take")(self._handle, target, self._size)
         if status != lib.ZPY_OK:
             _lib.raise_status(status)
         return self._size
@@ -311,9 +314,14 @@ class CypherCell(Holder):
         Returns:
             False also when the cell is wiped or expired, and for another length.
         """
-        if type(other) is bytes:
+        if type(other) is bytes and len(other) <= _SMALL_BYTES:
             return _verify(self._handle, other, len(other))  # type: ignore[no-any-return]
-        return verify_secret(self._handle, other)
+        try:
+            return verify_secret(self._handle, other)
+        except BaseException as error:
+            other = b""
+            _lib.clear_locals(error)
+            raise
 
     def compare(self, other_cell: CypherCell) -> bool:
         """Whether two cells hold the same secret, in constant time. Not an access.
@@ -324,7 +332,7 @@ class CypherCell(Holder):
         """
         if not isinstance(other_cell, CypherCell):
             raise TypeError(f"other_cell must be a CypherCell, not {type(other_cell).__name__}")
-        answer = int(lib.zpy_cell_compare(self._handle, other_cell._handle))
+        answer = int(_lib.core(self._size, "compare")(self._handle, other_cell._handle))
         if answer < 0:
             _lib.raise_status(-answer)
         return answer == 1
@@ -332,7 +340,7 @@ class CypherCell(Holder):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CypherCell):
             return NotImplemented
-        return self is other or bool(lib.zpy_cell_compare(self._handle, other._handle) == 1)
+        return self is other or bool(_lib.core(self._size, "compare")(self._handle, other._handle) == 1)
 
     # ---- end ----
 
@@ -342,7 +350,7 @@ class CypherCell(Holder):
         Raises:
             MemoryCorruptionError: Something had written outside its bounds; the secret is wiped all the same.
         """
-        status = lib.zpy_cell_wipe(self._handle)
+        status = self._drop()
         if status != lib.ZPY_OK:
             _lib.raise_status(status)
 
@@ -394,17 +402,20 @@ class CypherCell(Holder):
             self._views.append(view)
         except AttributeError:
             self._views: list[CypherView] = [view]
+        _entered.set((*_entered.get(), view))
         return view
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        thread = get_ident()
-        views = self._views
-        for index in range(len(views) - 1, -1, -1):
-            if views[index]._thread == thread:
-                views.pop(index)._open = False
-                break
+        # The innermost view that this thread or task has open on this cell. A block that is left elsewhere than it was
+        # entered cannot tell which view is its own, and ends all of them.
+        entered = _entered.get()
+        mine = next((view for view in reversed(entered) if any(view is ours for ours in self._views)), None)
+        for view in self._views if mine is None else [mine]:
+            view._open = False
+        self._views = [view for view in self._views if view._open]
+        _entered.set(tuple(view for view in entered if view._open))
         status = lib.zpy_cell_exit(self._handle)
         if status == lib.ZPY_CORRUPT and error is None:
             _lib.raise_status(status)

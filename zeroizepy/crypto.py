@@ -9,7 +9,7 @@ from . import _lib
 from ._lib import ffi, lib
 from .exceptions import DecryptionError
 from .memory import SecureMemory
-from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, protection_of, read_bytes
+from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, lend, protection_of, read_bytes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,14 +78,22 @@ class CryptoKey(Holder):
     __slots__ = ("_native",)
 
     def __init__(self, key_bytes: Buffer | Borrowable) -> None:
-        if can_borrow(key_bytes):
-            with key_bytes.borrow() as view:
-                CryptoKey.__init__(self, view)
+        try:
+            if can_borrow(key_bytes):
+                lend(key_bytes, self._set_from)
+            else:
+                self._set_from(key_bytes)
+        except BaseException as error:
+            key_bytes = b""
+            self._drop()  # It may be made of zeros.
+            _lib.clear_locals(error)
+            raise
+
+    def _set_from(self, data: Any) -> None:
+        if type(data) is bytes:
+            self._set(data, len(data), 0)
             return
-        if type(key_bytes) is bytes:
-            self._set(key_bytes, len(key_bytes), 0)
-            return
-        with _lib.as_buffer(key_bytes, "key_bytes") as source:
+        with _lib.as_buffer(data, "key_bytes") as source:
             self._set(source, len(source), 0)
 
     def _set(self, source: Any, size: int, options: int) -> None:
@@ -154,7 +162,7 @@ class CryptoKey(Holder):
 
         A call that is using the key in another thread raises instead of giving a result.
         """
-        status = lib.zpy_cell_wipe(self._handle)
+        status = self._drop()
         if status != lib.ZPY_OK:
             _lib.raise_status(status)
 
@@ -217,13 +225,17 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     if not isinstance(key, CryptoKey):
         _refuse_key(key)
     extra = b"" if associated_data is None else _public_bytes(associated_data, "associated_data")
-    if type(plaintext) is bytes:
-        return _encrypt(plaintext, key, extra)
-    if can_borrow(plaintext):
-        with plaintext.borrow() as view:
-            return encrypt_data(view, key, extra)
-    with _lib.as_buffer(plaintext, "plaintext") as source:
-        return _encrypt(source, key, extra)
+    try:
+        if type(plaintext) is bytes:
+            return _encrypt(plaintext, key, extra)
+        if can_borrow(plaintext):
+            return lend(plaintext, lambda view: encrypt_data(view, key, extra))
+        with _lib.as_buffer(plaintext, "plaintext") as source:
+            return _encrypt(source, key, extra)
+    except BaseException as error:
+        plaintext = b""
+        _lib.clear_locals(error)
+        raise
 
 
 def _encrypt(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
@@ -233,7 +245,7 @@ def _encrypt(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     # The core fills both objects before anybody else has seen them.
     nonce = bytes(NONCE_BYTES)
     out = bytes(size + TAG_BYTES)
-    run = _encrypt_short if size < _LONG_BYTES else lib.zpy_aead_encrypt
+    run = _encrypt_short if size + len(extra) < _LONG_BYTES else lib.zpy_aead_encrypt
     status = run(key._handle, source, size, extra, len(extra), nonce, out)
     if status:
         _fail_key(status)
@@ -278,7 +290,7 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
     if not key._native:
         return _decrypt_openssl(nonce, sealed, key, extra)
     size = len(sealed)
-    run = lib.zpy_key_decrypt if size < _LONG_BYTES else lib.zpy_aead_decrypt
+    run = lib.zpy_key_decrypt if size + len(extra) < _LONG_BYTES else lib.zpy_aead_decrypt
 
     def decrypt(_handle: int, out: Any, _size: int) -> int:
         return int(run(key._handle, sealed, size, extra, len(extra), nonce, out))

@@ -83,7 +83,8 @@ def secure_delete(
         follow_symlinks: Shred the file that a symbolic link leads to. The link itself stays, pointing nowhere.
         dry_run: Change nothing; the report holds the plan and its expected verdict. The file is opened for reading
             only, so a refusal to write shows only in a real run.
-        verify: Read the last pass back from the device and compare.
+        verify: Read the last pass back past the page cache and compare. Where the system refuses or may ignore
+            O_DIRECT the comparison still runs, and the report says `verify_cached` and not `verified`.
         allow_hard_links: Take a file with other names. They stay and then hold the overwritten content.
         force: Take a file without owner-write permission, and set that permission when the open needs it.
         progress: Called with (bytes done, bytes in all), reads for `verify` included, at least every 64 MiB. What it

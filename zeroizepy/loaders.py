@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from typing import NamedTuple, TypedDict
+import sys
+from typing import Any, NamedTuple, TypedDict
 
 from . import _lib
 from ._lib import ffi, lib
@@ -16,7 +18,8 @@ __all__ = ["MAX_SOURCE_BYTES", "CellLimits", "Limits", "limits_from", "load_desc
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 """The most that a file or descriptor is read to unless the caller says otherwise."""
 
-_FIRST_GUESS_BYTES = 4096
+_FIRST_GUESS_BYTES = 256
+_OWN_REFERENCES = 3
 _MAX_READS = (1 << 32) - 2
 
 
@@ -65,7 +68,7 @@ def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
         name: The variable's name.
         limits: For the new cell.
         scrub: Also zero the value in the C environment block (which /proc/PID/environ shows) and in the `bytes` objects
-            behind `os.environ`, and remove the variable.
+            behind `os.environ` unless something else holds them too, and remove the variable.
 
     Returns:
         The cell's handle.
@@ -81,7 +84,7 @@ def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
     if not isinstance(name, str):
         raise TypeError(f"var_name must be str, not {type(name).__name__}")
     if not name or "=" in name or "\0" in name:
-        raise ValueError(f"var_name must not be empty nor hold '=' or NUL: {name!r}")
+        raise ValueError("var_name must not be empty nor hold '=' or NUL")  # Perhaps NAME=VALUE: not to be repeated.
     raw_name = os.fsencode(name)
     handle = int(lib.zpy_cell_from_env(raw_name, *limits))
     if handle == -lib.ZPY_RANGE:
@@ -96,16 +99,21 @@ def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
 def _scrub_env(raw_name: bytes) -> None:
     lib.zpy_cell_scrub_env(raw_name)
     stores = [getattr(os.environ, "_data", None)]
-    try:
+    with contextlib.suppress(ImportError):
         import posix
-    except ImportError:
-        pass
-    else:
+
         stores.append(posix.environ)
     for store in stores:
-        value = store.pop(raw_name, None) if isinstance(store, dict) else None
-        if isinstance(value, bytes):
-            _lib.wipe_bytes(value)
+        if isinstance(store, dict) and isinstance(store.get(raw_name), bytes):
+            _wipe_if_ours(store.pop(raw_name), stores)
+
+
+def _wipe_if_ours(value: bytes, stores: list[Any]) -> None:
+    """Zero the bytes object of a variable, unless the program holds it elsewhere, as a constant for example."""
+    held = sum(other is value for store in stores if isinstance(store, dict) for other in store.values())
+    # The other two references are this function's argument and getrefcount's.
+    if held == 0 and sys.getrefcount(value) <= _OWN_REFERENCES:
+        _lib.wipe_bytes(value)
 
 
 def load_file(path: str | os.PathLike[str], limits: Limits, *, max_bytes: int = MAX_SOURCE_BYTES) -> int:
@@ -208,7 +216,7 @@ def _read_once(handle: int, offset: int, fd: int) -> int:
 def _moved(source: int, used: int, size: int, limits: Limits) -> int:
     """Create a cell of `size` bytes that begins with the first `used` bytes of another."""
     target = _lib.new_handle(ffi.NULL, size, *limits)
-    status = lib.zpy_cell_copy(target, source, used)
+    status = _lib.core(used, "copy")(target, source, used)
     if status != lib.ZPY_OK:
         lib.zpy_cell_wipe(target)
         _lib.raise_status(status)

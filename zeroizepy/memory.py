@@ -19,6 +19,7 @@ from .slots import (
     Protection,
     can_borrow,
     check_size,
+    lend,
     option_bits,
     protection_of,
     read_bytes,
@@ -115,13 +116,17 @@ class SecureMemory(Holder):
             data: A contiguous bytes-like object, or a cell, memory or key. It keeps its own copy: clear it with
                 `zeroizepy.utils.secure_clear` where it is mutable.
         """
-        if can_borrow(data):
-            with data.borrow() as view:
-                return cls.from_bytes(view)
-        if type(data) is not bytes:
-            with _lib.as_buffer(data, "data") as source:
-                return cls._holding(source)
-        return cls._holding(data)
+        try:
+            if can_borrow(data):
+                return lend(data, cls.from_bytes)
+            if type(data) is not bytes:
+                with _lib.as_buffer(data, "data") as source:
+                    return cls._holding(source)
+            return cls._holding(data)
+        except BaseException as error:
+            data = b""
+            _lib.clear_locals(error)
+            raise
 
     @classmethod
     def _holding(cls, source: Any) -> Self:
@@ -159,21 +164,24 @@ class SecureMemory(Holder):
             ValueError: It does not fit; nothing was written.
             SecureMemoryClosed: It is closed.
         """
-        if can_borrow(data):
-            with data.borrow() as view:
-                self.write(view, offset)
-            return
         check_size(offset, "offset")
-        if type(data) is bytes:
-            self._write(data, offset)
-            return
-        with _lib.as_buffer(data, "data") as source:
-            self._write(source, offset)
+        try:
+            if can_borrow(data):
+                lend(data, lambda view: self.write(view, offset))
+            elif type(data) is bytes:
+                self._write(data, offset)
+            else:
+                with _lib.as_buffer(data, "data") as source:
+                    self._write(source, offset)
+        except BaseException as error:
+            data = b""
+            _lib.clear_locals(error)
+            raise
 
     def _write(self, source: Any, offset: int) -> None:
         if offset + len(source) > self._size:
             raise ValueError(f"{len(source)} bytes at offset {offset} do not fit into {self._size} bytes")
-        status = lib.zpy_cell_write(self._handle, offset, source, len(source))
+        status = _lib.core(len(source), "write")(self._handle, offset, source, len(source))
         if status != lib.ZPY_OK:
             _fail_closed(status)
 
@@ -211,7 +219,7 @@ class SecureMemory(Holder):
 
     def zero(self) -> None:
         """Overwrite the content with zeros; the memory stays usable."""
-        status = lib.zpy_cell_zero(self._handle)
+        status = _lib.core(self._size, "zero")(self._handle)
         if status != lib.ZPY_OK:
             _fail_closed(status)
 
@@ -221,7 +229,7 @@ class SecureMemory(Holder):
         Raises:
             MemoryCorruptionError: Something had written outside its bounds; the content is wiped all the same.
         """
-        status = lib.zpy_cell_wipe(self._handle)
+        status = self._drop()
         if status != lib.ZPY_OK:
             _lib.raise_status(status)
 

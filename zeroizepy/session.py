@@ -4,9 +4,10 @@
     ...     path = session.create_temp_file(".txt")
     ...     secret = session.create_secret(b"password123")
 
-Leaving the block closes the secrets, shreds the files, and removes the session's private directory, after an exception
-too. A session that is dropped or alive when the interpreter exits is cleaned up then. A process that is killed leaves
-its files behind; use storage in memory (`dir="/dev/shm"`) for what must not survive that.
+Leaving the block closes the secrets, shreds the files, and removes the session's private directory with all that is in
+it, after an exception too. A file that has another name (a hard link) is not touched: closing raises, and raises again
+until that is dealt with. A session that is dropped or alive when the interpreter exits is cleaned up then. A process
+that is killed leaves its files behind; use storage in memory (`dir="/dev/shm"`) for what must not survive that.
 """
 
 from __future__ import annotations
@@ -17,21 +18,29 @@ import sys
 import threading
 import warnings
 import weakref
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import _lib
 from .exceptions import SecureWipeError
 from .file import ShredReport
 from .memory import SecureMemory
 from .shred.options import BUFFER_BYTES, ShredOptions, parse_pattern
-from .shred.run import shred
+from .shred.run import shred, shred_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from typing_extensions import Buffer
+
+    from .memory import Borrowable
+
 __all__ = ["SecureSession", "secure_session"]
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_Item = TypeVar("_Item")
 
 _OPTIONS = ShredOptions(
     passes=3,
@@ -63,10 +72,10 @@ class _Holdings:
         self.errors: list[Exception] = []
 
     def release(self) -> list[Exception]:
-        """Close the secrets, shred the files, remove the directory. Each step runs whatever the others did.
+        """Close the secrets, shred the files, empty and remove the directory. Each step runs whatever the others did.
 
-        An item leaves its list only when it was dealt with, so that a release which Ctrl-C broke off can be repeated.
-        A forked child only lets go: its parent's files are not its own, and the secrets never came along.
+        An item leaves its list only when it is gone, so that a release which failed or which Ctrl-C broke off can be
+        repeated. A forked child only lets go: its parent's files are not its own, and the secrets never came along.
 
         Returns:
             What failed, in order; empty when all is gone.
@@ -77,50 +86,85 @@ class _Holdings:
             return []
         with self.lock:
             self.errors.clear()
-            while self.secrets:
-                self._attempt(self.secrets[-1].close)
-                self.secrets.pop()
-            while self.files:
-                self._shred(self.files[-1])
-                self.files.pop()
-            if self.directory is not None:
-                self._attempt(self._remove_directory)
+            self._get_rid_of(self.secrets, SecureMemory.close)
+            self._get_rid_of(self.files, self._shred_file)
+            if self.directory is not None and self._attempt(self._remove_directory, self.directory):
                 self.directory = None
             self.closed = True
             return list(self.errors)
 
-    def _attempt(self, step: Callable[[], object]) -> None:
+    def _get_rid_of(self, items: list[_Item], step: Callable[[_Item], object]) -> None:
+        """Take a step for each item, the last first; those that it succeeded for leave the list."""
+        for index in reversed(range(len(items))):
+            if self._attempt(step, items[index]):
+                del items[index]
+
+    def _attempt(self, step: Callable[..., object], *arguments: object) -> bool:
+        """Whether the step succeeded; its error is kept, with the report that came with it."""
+        before = len(self.errors)
         try:
-            step()
+            report = step(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever one step raises must not keep the next from running.
-            self.errors.append(error)
-
-    def _shred(self, path: str) -> None:
-        try:
-            self.reports.append(shred(path, _OPTIONS))
-        except Exception as error:  # noqa: BLE001 - as above.
             report = getattr(error, "report", None)
-            if isinstance(report, ShredReport):
-                self.reports.append(report)
             self.errors.append(error)
+        if isinstance(report, ShredReport):
+            self.reports.append(report)
+        # A step may have taken further steps, which kept their own errors.
+        return len(self.errors) == before
 
-    def _remove_directory(self) -> None:
+    def _shred_file(self, path: str) -> ShredReport | None:
+        if os.path.dirname(path) == self.directory and os.path.isdir(path) and not os.path.islink(path):
+            return None  # A program put a directory in the file's place: it goes with the private directory.
+        return shred(path, _OPTIONS)
+
+    def _remove_directory(self, path: str) -> None:
         """Shred what programs left beside the session's files (backups, swap files), then remove the directory."""
-        assert self.directory is not None  # noqa: S101 - the caller looked.
+        with suppress(FileNotFoundError):
+            self._remove_folder(None, path, path, None)
+
+    def _remove_folder(self, above: int | None, name: str, path: str, device: int | None) -> None:
+        """Shred all files in a folder and below, then remove it if that left it empty. No link is followed.
+
+        Args:
+            above: Descriptor of the directory that it is in; None when `name` is a path.
+            name: Its name there.
+            path: What reports and errors call it.
+            device: st_dev that it must be on; None for any.
+        """
+        folder = os.open(name, _FOLDER_FLAGS, dir_fd=above)
         try:
-            with os.scandir(self.directory) as entries:
-                left = [entry.path for entry in entries if not stat.S_ISDIR(entry.stat(follow_symlinks=False).st_mode)]
-        except FileNotFoundError:
-            return
-        for path in left:
-            self._shred(path)
-        os.rmdir(self.directory)
+            own = os.fstat(folder).st_dev
+            if device not in (None, own):
+                raise SecureWipeError(f"{path} is another file system and was left alone; unmount it")
+            # Some programs write-protect the folders they make, and nothing can be removed from those.
+            os.fchmod(folder, 0o700)
+            with os.scandir(folder) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            kept = len(self.errors)
+            for each, is_folder in found:
+                inner = os.path.join(path, each)
+                if is_folder:
+                    self._attempt(self._remove_folder, folder, each, inner, own)
+                else:
+                    self._attempt(self._remove_entry, folder, each, inner)
+        finally:
+            os.close(folder)
+        if len(self.errors) == kept:
+            os.rmdir(name, dir_fd=above)
+
+    def _remove_entry(self, folder: int, name: str, path: str) -> ShredReport | None:
+        """Shred a file; sockets, FIFOs and device nodes hold no bytes and are only unlinked."""
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+            return shred_at(folder, name, path, _OPTIONS)
+        os.unlink(name, dir_fd=folder)
+        return None
 
 
 def _finalize(holdings: _Holdings) -> None:
     """Clean up after a session that nobody closed; there is nobody to raise to, so failures are warned of."""
     for error in holdings.release():
-        warnings.warn(f"a session that was not closed left something behind: {error}", ResourceWarning, stacklevel=2)
+        warnings.warn(f"a session that has ended left something behind: {error}", ResourceWarning, stacklevel=2)
 
 
 class SecureSession:
@@ -166,7 +210,7 @@ class SecureSession:
 
     @property
     def reports(self) -> tuple[ShredReport, ...]:
-        """What became of each file, in the order of shredding; empty until the session ends."""
+        """What became of each file, in the order of shredding, one for each attempt; empty until the session ends."""
         return tuple(self._holdings.reports)
 
     def create_temp_file(
@@ -181,7 +225,7 @@ class SecureSession:
             suffix: End of its name.
             prefix: Begin of its name.
             dir: Where; None takes a directory that belongs to this session alone (mode 0700). Whatever else is left
-                in that directory at the end is shredded too.
+                in that directory at the end, folders included, is shredded and removed too.
 
         Returns:
             Its absolute path. The file is closed.
@@ -190,6 +234,9 @@ class SecureSession:
             TypeError: `suffix` or `prefix` is no str.
             ValueError: The session is closed, or a name has a path separator.
             OSError: The file cannot be made.
+
+        What stands at the path at the end is shredded, whoever put it there and write-protected or not; only a file
+        with further names (hard links) is refused, and stays until those are gone.
 
         Does not reach: copies that programs make elsewhere, and blocks that the file gave up before the end (by
         truncation, or by being replaced with another file). On flash and copy-on-write storage see `secure_delete`.
@@ -213,38 +260,46 @@ class SecureSession:
         os.close(fd)
         return Path(path)
 
-    def create_secret(self, data: bytes | bytearray | memoryview, *, wipe_input: bool = False) -> SecureMemory:
+    def create_secret(self, data: Buffer | Borrowable, *, wipe_input: bool = False) -> SecureMemory:
         """Copy `data` into secure memory that is wiped and released at the end.
 
         Args:
-            data: At least one byte.
-            wipe_input: Zero `data` once it is copied; it must be writable.
+            data: A contiguous bytes-like object, or a cell, memory or key; it may be empty.
+            wipe_input: Zero `data` once it is copied; it must be a writable buffer. A cell, memory or key is closed by
+                its own means instead.
 
         Raises:
             TypeError: Not bytes-like, or `wipe_input` with data that cannot be written, such as bytes.
-            ValueError: The session is closed, or `data` is empty.
+            ValueError: The session is closed.
+            CellWipedError, SecureMemoryClosed: `data` is a cell, memory or key at the end of its life.
             LockLimitError: The lock budget is spent; `data` is then unchanged.
 
         Does not reach: without `wipe_input`, the caller's own copy.
         """
-        target = _writable(data) if wipe_input else None
+        if not wipe_input:
+            return self._keep(data)
+        with _writable(data) as target:
+            secret = self._keep(data)
+            _lib.lib.zpy_cell_memzero(target, len(target))
+        return secret
+
+    def _keep(self, data: Buffer | Borrowable) -> SecureMemory:
         holdings = self._holdings
         with holdings.lock:
             self._check_open()
             secret = SecureMemory.from_bytes(data)
             holdings.secrets.append(secret)
-        if target is not None:
-            _lib.lib.zpy_cell_memzero(target, len(target))
         return secret
 
     def close(self) -> None:
         """End the session: close the secrets, shred the files with 3 random passes, remove the private directory.
 
-        Idempotent. Files that are gone already are fine.
+        Files that are gone already are fine. Once all is gone, another call does nothing; until then each call tries
+        what is left again. Folders in the private directory that are mount points are left alone.
 
         Raises:
-            SecureWipeError: Something was not got rid of. All other steps ran to their end first; further failures
-                stand in the error's `__notes__`.
+            SecureWipeError: Something was not got rid of and stays. All other steps ran to their end first; further
+                failures stand in the error's `__notes__`.
         """
         errors = self._release()
         if not errors:
@@ -262,7 +317,8 @@ class SecureSession:
         if not self._finalizer.alive:
             return []
         errors = self._holdings.release()
-        self._finalizer.detach()
+        if not errors:
+            self._finalizer.detach()
         return errors
 
     def _check_open(self) -> None:
@@ -272,7 +328,8 @@ class SecureSession:
             raise ValueError("SecureSession belongs to the parent process; create one after the fork")
 
 
-def _writable(data: bytearray | memoryview | bytes) -> Any:
+def _writable(data: Buffer | Borrowable) -> Any:
+    """A cffi view for the length of a `with` block; `_lib.as_buffer` tells why a block."""
     try:
         return _lib.ffi.from_buffer("uint8_t[]", data, require_writable=True)
     except (TypeError, BufferError, ValueError):

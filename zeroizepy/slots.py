@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, runtime_checkable
 
 from . import _lib
 from ._lib import ffi, lib
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import TypeGuard
@@ -23,12 +25,17 @@ __all__ = [
     "Redacted",
     "can_borrow",
     "check_size",
-    "export_view",
-    "null_status",
+    "lend",
+    "open_lease",
     "option_bits",
     "protection_of",
     "read_bytes",
 ]
+
+_Result = TypeVar("_Result")
+
+_LEASE = ffi.typeof("struct zpy_lease *")
+_drop_lease = lib.zpy_cell_lease_drop
 
 _BACKINGS = {
     lib.ZPY_BACKING_NONE: "none",
@@ -110,14 +117,23 @@ class Holder(Redacted):
         """Begin without a cell: handle 0 names none, and everything refuses it."""
         holder = object.__new__(cls)
         holder._handle = 0
+        holder._size = 0
         return holder
 
     def _hold(self, handle: int, size: int) -> None:
         """Own a cell. One held before, by an object that is initialised twice, must not stay behind."""
         if self._handle:
-            lib.zpy_cell_wipe(self._handle)
+            self._drop()
         self._handle = handle
         self._size = size
+
+    def _drop(self) -> int:
+        """Wipe the cell. Returns the core's status; ZPY_OK when there was nothing left to wipe."""
+        return int(_lib.core(self._size, "wipe")(self._handle))
+
+    def _lend(self) -> int:
+        """The handle to borrow from."""
+        return self._handle
 
     def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
         _wipe(self._handle)
@@ -153,13 +169,20 @@ def protection_of(handle: int) -> tuple[int, Protection | None]:
     )
 
 
-def export_view(address: Any, size: int, handle: int) -> memoryview:
-    """Wrap a pinned address; the pin is dropped when the last view of any kind onto it is gone."""
+def open_lease(handle: int, counted: bool) -> tuple[int, Any, Any]:
+    """Pin a cell, and begin an access when `counted`.
 
-    def drop_pin(_address: object, handle: int = handle, unpin: Any = lib.zpy_cell_unpin) -> None:
-        unpin(handle)
+    Whatever interrupts Python here or later, nothing stays pinned or open: the lease is given back by a destructor of
+    the exporter that is C code all through, since a signal handler's exception would be lost in a Python one.
 
-    return memoryview(ffi.buffer(ffi.gc(address, drop_pin), size))
+    Returns:
+        The core's status, the lease, and a cffi pointer to the bytes, which keeps the pin for as long as it lives.
+    """
+    lease = ffi.new(_LEASE)
+    address = lib.zpy_cell_address(handle)
+    exporter = ffi.gc(address, partial(_drop_lease, lease))
+    status = lib.zpy_cell_lease(lease, handle, address, counted)
+    return status, lease, exporter
 
 
 def read_bytes(handle: int, offset: int, size: int, read: Any = None) -> tuple[int, bytes]:
@@ -172,21 +195,12 @@ def read_bytes(handle: int, offset: int, size: int, read: Any = None) -> tuple[i
         The core's status, and the bytes when that is ZPY_OK.
     """
     out = bytes(size) if size > 1 else ffi.new("uint8_t[1]")
-    status = lib.zpy_cell_read(handle, offset, out, size) if read is None else read(handle, out, size)
+    status = _lib.core(size, "read")(handle, offset, out, size) if read is None else read(handle, out, size)
     if size > 1:
         return status, out
     result = bytes(ffi.buffer(out, size))
     lib.zpy_cell_memzero(out, 1)
     return status, result
-
-
-def null_status(handle: int) -> int:
-    """Why the core gave no address a moment ago."""
-    number = _lib.system_error_number()
-    status = int(lib.zpy_cell_state(handle))
-    if status == lib.ZPY_OK:
-        status = lib.ZPY_SYSTEM if number else lib.ZPY_WIPED
-    return status
 
 
 class Borrow:
@@ -196,25 +210,27 @@ class Borrow:
     secret is wiped.
     """
 
-    __slots__ = ("_counted", "_fail", "_handle", "_owner", "_size", "_view", "_writable")
+    __slots__ = ("_counted", "_fail", "_lease", "_owner", "_size", "_view", "_writable", "end_status")
 
-    def __init__(self, owner: Any, size: int, fail: Any, *, writable: bool = False, counted: bool = True) -> None:
+    def __init__(
+        self, owner: Any, size: int, fail: Callable[[int], NoReturn], *, writable: bool = False, counted: bool = True
+    ) -> None:
         self._owner = owner  # Kept alive: `with CypherCell(...).borrow() as view` lends what nobody else holds.
-        self._handle = owner._handle
         self._size = size
         self._fail = fail
         self._writable = writable
         self._counted = counted
         self._view: memoryview | None = None
+        self.end_status: int = lib.ZPY_OK
+        """The core's status when the block ended: another one means that the view may have read zeros."""
 
     def __enter__(self) -> memoryview:
         if self._view is not None:
             raise RuntimeError("this borrow is already open; call borrow() again for another")
-        handle = self._handle
-        address = lib.zpy_cell_open(handle) if self._counted else lib.zpy_cell_pin(handle)
-        if address == ffi.NULL:
-            self._fail(null_status(handle))
-        view = export_view(address, self._size, handle)
+        status, self._lease, exporter = open_lease(self._owner._lend(), self._counted)
+        if status:
+            self._fail(status)
+        view = memoryview(ffi.buffer(exporter, self._size))
         self._view = view if self._writable else view.toreadonly()
         return self._view
 
@@ -224,13 +240,40 @@ class Borrow:
         view, self._view = self._view, None
         if view is None:
             return
-        if self._counted:
-            lib.zpy_cell_close(self._handle)
+        self.end_status = lib.zpy_cell_lease_close(self._lease)
+        self._lease = None
         try:
             view.release()
         except BufferError:
             # An array still uses the view; its slot stays pinned until that is gone too.
             return
+
+    def fail(self) -> NoReturn:
+        """Raise for an `end_status` other than ZPY_OK."""
+        self._fail(self.end_status)
+
+
+def lend(data: Any, use: Callable[[memoryview], _Result], *, peek: bool = False) -> _Result:
+    """Hand the bytes of something Borrowable to a function, and take its result only if the secret outlived the call.
+
+    Another thread may wipe the secret meanwhile; what was made then may be made of zeros.
+
+    Args:
+        data: Borrowable.
+        use: Gets a read-only view.
+        peek: Do not count an access where `data` is one of this library's own.
+
+    Raises:
+        CellWipedError: The secret ended meanwhile; a result that holds a secret was wiped.
+    """
+    borrow = data._peek() if peek and hasattr(data, "_peek") else data.borrow()
+    with borrow as view:
+        result = use(view)
+    if isinstance(borrow, Borrow) and borrow.end_status:
+        if isinstance(result, Holder):
+            lib.zpy_cell_wipe(result._handle)
+        borrow.fail()
+    return result
 
 
 def check_size(size: object, name: str = "size") -> int:

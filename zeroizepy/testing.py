@@ -27,7 +27,7 @@ from . import _lib
 from ._lib import ffi, lib
 from .cell import CypherCell
 from .memory import SecureMemory
-from .slots import null_status
+from .slots import open_lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,13 +203,11 @@ def _missing_right(pid: int) -> str:
 @contextmanager
 def _pinned(handle: int) -> Iterator[int]:
     """The address of a cell's slot, which stays where it is meanwhile. Counts no access."""
-    address = lib.zpy_cell_pin(handle)
-    if address == ffi.NULL:
-        _lib.raise_status(null_status(handle))
-    try:
-        yield int(ffi.cast("uintptr_t", address))
-    finally:
-        lib.zpy_cell_unpin(handle)
+    status, _lease, exporter = open_lease(handle, counted=False)
+    if status:
+        _lib.raise_status(status)
+    yield int(ffi.cast("uintptr_t", exporter))
+    del exporter
 
 
 def _regions(pid: int) -> list[Region]:

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import _lib
-from ._lib import lib
-from .slots import Borrowable, can_borrow
+from .slots import Borrowable, can_borrow, lend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,20 +28,24 @@ def secure_compare(a: Buffer | str | Borrowable, b: Buffer | str | Borrowable) -
     Source: libsodium's sodium_memcmp.
     Does not hide: whether the lengths differ.
     """
-    if can_borrow(a):
-        with a.borrow() as view:
-            return secure_compare(view, b)
-    if can_borrow(b):
-        with b.borrow() as view:
-            return secure_compare(a, view)
-    with _readable(a, "a") as left, _readable(b, "b") as right:
-        return len(left) == len(right) and lib.zpy_cell_memequal(left, right, len(left)) == 1
+    try:
+        if can_borrow(a):
+            return lend(a, lambda view: secure_compare(view, b))
+        if can_borrow(b):
+            return lend(b, lambda view: secure_compare(a, view))
+        with _readable(a, "a") as left, _readable(b, "b") as right:
+            size = len(left)
+            return size == len(right) and _lib.core(size, "memequal")(left, right, size) == 1
+    except BaseException as error:
+        a = b = b""
+        _lib.clear_locals(error)
+        raise
 
 
 @contextmanager
 def _readable(data: Any, name: str) -> Iterator[Any]:
     if isinstance(data, str):
-        encoded = data.encode()
+        encoded = _lib.encode_text(data, name)
         try:
             yield encoded
         finally:
@@ -69,4 +72,4 @@ def secure_clear(buffer: Buffer) -> None:
     with _lib.as_buffer(buffer, "buffer") as target:
         if memoryview(buffer).readonly:
             raise TypeError(f"buffer must be writable; {type(buffer).__name__} cannot be wiped")
-        lib.zpy_cell_memzero(target, len(target))
+        _lib.core(len(target), "memzero")(target, len(target))

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import codecs
-from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
 from . import _lib
 from ._lib import ffi, lib
 from .exceptions import ViewExpiredError
-from .slots import Borrow, Borrowable, Redacted, can_borrow, check_size, export_view, null_status, read_bytes
+from .memory import SecureMemory
+from .slots import Borrow, Borrowable, Redacted, can_borrow, check_size, lend, open_lease, read_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["CypherView", "decode", "mask_text", "pinned", "text_points", "verify_secret"]
-
-
-def pinned(handle: int, address: Any) -> Any:
-    """Pass a pinned address on, or raise for the null that the core gave instead."""
-    if address == ffi.NULL:
-        _lib.raise_status(null_status(handle))
-    return address
+__all__ = ["CypherView", "Decoding", "mask_text", "verify_secret"]
 
 
 def count_points(handle: int) -> int:
@@ -32,50 +25,60 @@ def count_points(handle: int) -> int:
     return points
 
 
-def text_points(handle: int, encoding: str) -> int | None:
-    """Check that a cell can be decoded before an access is counted: characters for UTF-8, None for another codec."""
-    if encoding != "utf-8" and codecs.lookup(encoding).name != "utf-8":
-        return None
-    return count_points(handle)
+class Decoding:
+    """Makes the str of a cell; exactly one object for UTF-8, ASCII and Latin-1.
 
-
-def decode(handle: int, address: Any, size: int, encoding: str, points: int | None) -> str:
-    """Make the str of a pinned cell; exactly one object for UTF-8, ASCII and Latin-1."""
-    if points is None:
-        return _foreign_text(address, size, encoding)
-    if points == size:
-        return str(ffi.buffer(address, size), "ascii")
-    return _wide_text(handle, points)
-
-
-def _foreign_text(address: Any, size: int, encoding: str) -> str:
-    """Decode with another codec than UTF-8.
-
-    Python's own UnicodeDecodeError carries the whole secret in its `object`, so neither it nor an exception that
-    has it as context may get out.
+    Whatever can be refused is refused by the constructor, before an access is counted: bytes that are no UTF-8, an
+    unknown codec, and a lack of the locked memory that non-ASCII text needs on its way.
     """
-    try:
-        return str(ffi.buffer(address, size), encoding)
-    except UnicodeDecodeError as error:
-        codec = error.encoding
-    raise ValueError(f"Invalid {codec}")
 
+    __slots__ = ("_encoding", "_handle", "_points", "_scratch", "_size")
 
-def _wide_text(handle: int, points: int) -> str:
-    """Build a non-ASCII str in one piece: CPython's own decoder leaves parts behind as it widens the text."""
-    scratch = _lib.new_handle(ffi.NULL, 4 * points)
-    try:
-        status = int(lib.zpy_cell_decode(handle, scratch))
-        if status < 0:
-            _lib.raise_status(-status)
-        address = pinned(scratch, lib.zpy_cell_pin(scratch))
+    def __init__(self, handle: int, size: int, encoding: str) -> None:
+        self._handle = handle
+        self._size = size
+        self._scratch: SecureMemory | None = None
+        if encoding != "utf-8" and codecs.lookup(encoding).name != "utf-8":
+            self._encoding = encoding
+            return
+        self._encoding = "ascii"
+        self._points = count_points(handle)
+        if self._points != size:
+            # Built in one piece from code points: CPython's own decoder leaves parts behind as it widens the text.
+            self._scratch = SecureMemory(4 * self._points)
+
+    def text(self, *, counted: bool) -> str:
+        """Decode, as an access when `counted`."""
+        status, lease, exporter = open_lease(self._handle, counted)
+        if status:
+            _lib.raise_status(status)
         try:
-            text: str = ffi.unpack(ffi.cast("char32_t *", address), points)
+            text = self._decode(exporter) if self._scratch is None else self._decode_wide(self._scratch)
         finally:
-            lib.zpy_cell_unpin(scratch)
+            status = lib.zpy_cell_lease_close(lease)
+        if status:
+            _lib.raise_status(status)  # Wiped meanwhile: the text may be zeros.
+        if text is None:
+            raise ValueError(f"Invalid {codecs.lookup(self._encoding).name}")
         return text
-    finally:
-        lib.zpy_cell_wipe(scratch)
+
+    def _decode(self, exporter: Any) -> str | None:
+        """None when the codec refuses: Python's own error carries the whole secret, so it must not get out."""
+        try:
+            return str(ffi.buffer(exporter, self._size), self._encoding)
+        except UnicodeError:
+            return None
+
+    def _decode_wide(self, scratch: SecureMemory) -> str:
+        try:
+            points = int(lib.zpy_cell_decode(self._handle, scratch._handle))
+            status, _lease, exporter = open_lease(scratch._handle, counted=False)
+            if points < 0 or status:
+                _lib.raise_status(-points if points < 0 else status)
+            text: str = ffi.unpack(ffi.cast("char32_t *", exporter), points)
+            return text
+        finally:
+            scratch.close()
 
 
 def mask_text(handle: int, size: int, suffix_len: int, mask: str) -> str:
@@ -88,35 +91,40 @@ def mask_text(handle: int, size: int, suffix_len: int, mask: str) -> str:
     points = count_points(handle)
     if suffix_len >= points or suffix_len == 0:
         return mask * points
-    view = export_view(pinned(handle, lib.zpy_cell_pin(handle)), size, handle)
+    status, lease, exporter = open_lease(handle, counted=False)
+    if status:
+        _lib.raise_status(status)
+    view = memoryview(ffi.buffer(exporter, size))
     start, left = size, suffix_len
-    while left:
+    while left and start:
         start -= 1
         left -= view[start] & 0xC0 != 0x80  # Every byte but the continuation bytes begins a character.
-    suffix = str(view[start:], "utf-8")
-    view.release()
-    status = lib.zpy_cell_state(handle)
-    if status != lib.ZPY_OK:
-        _lib.raise_status(status)
+    suffix = str(view[start:], "utf-8", "replace")
+    status = lib.zpy_cell_lease_close(lease)
+    if status:
+        _lib.raise_status(status)  # Wiped meanwhile: the suffix may be zeros.
     return mask * (points - suffix_len) + suffix
 
 
 def verify_secret(handle: int, other: Any) -> bool:
     """Whether a cell equals anything with bytes, in constant time."""
     if isinstance(other, str):
-        encoded = other.encode()
+        encoded = _lib.encode_text(other, "other")
         try:
-            return bool(lib.zpy_cell_verify(handle, encoded, len(encoded)))
+            return _equals(handle, encoded)
         finally:
             _lib.wipe_bytes(encoded)
     if can_borrow(other):
         # Looking at another cell in order to compare is not an access to it.
-        with getattr(other, "_peek", other.borrow)() as view:
-            return verify_secret(handle, view)
+        return lend(other, lambda view: verify_secret(handle, view), peek=True)
     if type(other) is bytes:
-        return bool(lib.zpy_cell_verify(handle, other, len(other)))
+        return _equals(handle, other)
     with _lib.as_buffer(other, "other") as source:
-        return bool(lib.zpy_cell_verify(handle, source, len(source)))
+        return _equals(handle, source)
+
+
+def _equals(handle: int, source: Any) -> bool:
+    return bool(_lib.core(len(source), "verify")(handle, source, len(source)))
 
 
 class CypherView(Redacted):
@@ -125,13 +133,12 @@ class CypherView(Redacted):
     Reading it any number of times within the block counts as the block's one access.
     """
 
-    __slots__ = ("_handle", "_open", "_size", "_thread")
+    __slots__ = ("_handle", "_open", "_size")
 
     def __init__(self, handle: int, size: int) -> None:
         self._handle = handle
         self._size = size
         self._open = True
-        self._thread = get_ident()
 
     def _check(self) -> int:
         if not self._open:
@@ -146,16 +153,7 @@ class CypherView(Redacted):
             CellWipedError, CellExpiredError: The cell ended within the block.
             ValueError: "Invalid UTF-8".
         """
-        handle = self._check()
-        points = text_points(handle, encoding)
-        address = pinned(handle, lib.zpy_cell_pin(handle))
-        try:
-            text = decode(handle, address, self._size, encoding, points)
-        finally:
-            status = lib.zpy_cell_unpin(handle)
-        if status != lib.ZPY_OK:
-            _lib.raise_status(status)  # Wiped meanwhile: the text may be zeros.
-        return text
+        return Decoding(self._check(), self._size, encoding).text(counted=False)
 
     def reveal_bytes(self) -> bytes:
         """The secret as `bytes`, which cannot be wiped. Raises as `reveal`."""
@@ -170,7 +168,13 @@ class CypherView(Redacted):
 
     def verify(self, other: Buffer | str | Borrowable) -> bool:
         """Whether the secret equals `other`, in constant time; see `CypherCell.verify`."""
-        return verify_secret(self._check(), other)
+        handle = self._check()
+        try:
+            return verify_secret(handle, other)
+        except BaseException as error:
+            other = b""
+            _lib.clear_locals(error)
+            raise
 
     def borrow(self) -> Borrow:
         """Lend the bytes as a read-only memoryview, without a copy and without counting an access."""
@@ -178,6 +182,7 @@ class CypherView(Redacted):
         return Borrow(self, self._size, _lib.raise_status, counted=False)
 
     _peek = borrow
+    _lend = _check
 
     def __bytes__(self) -> bytes:
         return self.reveal_bytes()

@@ -61,8 +61,9 @@ private_round(uint64_t *state)
     CHECK(answer > 0);
     uint64_t const cell = (uint64_t) answer;
     CHECK(zpy_cell_verify(cell, in, length));
-    uint8_t *const address = zpy_cell_pin(cell);
-    CHECK(address != NULL && memcmp(address, in, length) == 0);
+    size_t held = 0;
+    uint8_t *const address = zpy_cell_pin(cell, &held);
+    CHECK(address != NULL && held == length && memcmp(address, in, length) == 0);
     CHECK_EQUAL(zpy_cell_take(cell, out, length), ZPY_OK);
     CHECK(memcmp(in, out, length) == 0);
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
@@ -109,7 +110,8 @@ shared_use(uint64_t *state)
     if (status == ZPY_OK) {
         CHECK(memcmp(in, out, length) == 0);
     }
-    uint8_t *const address = zpy_cell_pin(cell);
+    size_t held = 0;
+    uint8_t *const address = zpy_cell_pin(cell, &held);
     if (address != NULL) {
         int const state_after = zpy_cell_unpin(cell);
         CHECK(state_after == ZPY_OK || state_after == ZPY_WIPED);

@@ -86,13 +86,14 @@ static void
 test_pins(void)
 {
     uint64_t const cell = cell_of("0123456789abcdef");
-    uint8_t *const address = zpy_cell_pin(cell);
-    CHECK(address != NULL);
+    size_t length = 0;
+    uint8_t *const address = zpy_cell_pin(cell, &length);
+    CHECK(address != NULL && length == 16);
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
     CHECK(sodium_is_zero(address, 16));
     for (int round = 0; round < 1000; round++) {
         uint64_t const other = cell_of("fedcba9876543210");
-        uint8_t *const elsewhere = zpy_cell_pin(other);
+        uint8_t *const elsewhere = zpy_cell_pin(other, &length);
         CHECK(elsewhere != address);
         CHECK_EQUAL(zpy_cell_unpin(other), ZPY_OK);
         CHECK_EQUAL(zpy_cell_wipe(other), ZPY_OK);
@@ -110,12 +111,66 @@ test_read_limit(void)
     uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 0, 2));
     CHECK(zpy_cell_verify(cell, (uint8_t const *) "secret", 6));
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_OK);
-    CHECK(zpy_cell_open(cell) != NULL);
-    CHECK(zpy_cell_open(cell) == NULL); /* Used up, while the last access is still open. */
+    uint8_t const *const address = zpy_cell_address(cell);
+    struct zpy_lease lease = {.cell = 0};
+    struct zpy_lease other = {.cell = 0};
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address + 16, 1), ZPY_WIPED); /* Another cell's address. */
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, 1), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease(&other, cell, address, 1), ZPY_WIPED); /* Used up, while the last access is open. */
+    CHECK_EQUAL(zpy_cell_lease(&other, cell, address, 0), ZPY_OK);
     CHECK_EQUAL(zpy_cell_state(cell), ZPY_OK);
-    CHECK_EQUAL(zpy_cell_close(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_close(&lease), ZPY_OK);
     CHECK_EQUAL(zpy_cell_state(cell), ZPY_WIPED);
-    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_WIPED);
+    CHECK_EQUAL(zpy_cell_lease_close(&other), ZPY_WIPED);
+    CHECK_EQUAL(stats().pinned, 1);
+    zpy_cell_lease_drop(&other, address);
+    zpy_cell_lease_drop(&lease, address);
+    zpy_cell_lease_drop(&lease, address);
+    CHECK_EQUAL(stats().pinned, 0);
+}
+
+/* A lease that is dropped without being closed ends its access all the same: an interrupted borrower keeps nothing alive. */
+static void
+test_dropped_lease(void)
+{
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 0, 1));
+    uint8_t const *const address = zpy_cell_address(cell);
+    struct zpy_lease lease = {.cell = 0};
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, 1), ZPY_OK);
+    zpy_cell_lease_drop(&lease, address);
+    CHECK_EQUAL(zpy_cell_state(cell), ZPY_WIPED);
+    CHECK_EQUAL(stats().pinned, 0);
+}
+
+/* The twins for large cells answer as the short ones do. */
+static void
+test_large(void)
+{
+    static uint8_t in[20000];
+    static uint8_t out[20000];
+    randombytes_buf(in, sizeof in);
+    uint64_t const cell = made(zpy_large_create(in, sizeof in, 0, 0, 1));
+    uint64_t const other = made(zpy_large_create(NULL, sizeof in, 0, 0, 0));
+    CHECK(zpy_large_verify(cell, in, sizeof in) && !zpy_large_verify(cell, out, sizeof out));
+    CHECK_EQUAL(zpy_large_compare(cell, other), 0);
+    CHECK_EQUAL(zpy_large_copy(other, cell, sizeof in), ZPY_OK);
+    CHECK_EQUAL(zpy_large_compare(cell, other), 1);
+    CHECK_EQUAL(zpy_large_read(cell, 1, out, sizeof out), ZPY_RANGE);
+    CHECK_EQUAL(zpy_large_read(cell, 100, out, 5000), ZPY_OK);
+    CHECK(memcmp(in + 100, out, 5000) == 0);
+    CHECK_EQUAL(zpy_large_write(other, 7, in, 6000), ZPY_OK);
+    CHECK_EQUAL(zpy_large_read(other, 7, out, 6000), ZPY_OK);
+    CHECK(memcmp(in, out, 6000) == 0);
+    CHECK_EQUAL(zpy_large_zero(other), ZPY_OK);
+    CHECK_EQUAL(zpy_large_read(other, 0, out, sizeof out), ZPY_OK);
+    CHECK(sodium_is_zero(out, sizeof out));
+    CHECK_EQUAL(zpy_large_take(cell, out, 5), ZPY_RANGE);
+    CHECK_EQUAL(zpy_large_take(cell, out, sizeof out), ZPY_OK);
+    CHECK(memcmp(in, out, sizeof out) == 0);
+    CHECK_EQUAL(zpy_large_take(cell, out, sizeof out), ZPY_WIPED);
+    CHECK_EQUAL(zpy_large_wipe(other), ZPY_OK);
+    CHECK_EQUAL(zpy_large_copy(other, cell, 1), ZPY_WIPED);
+    CHECK_EQUAL(stats().isolated, 0);
 }
 
 /* After its deadline every path finds a cell expired, and its bytes are zero. */
@@ -124,7 +179,8 @@ test_deadline(void)
 {
     uint8_t out[6];
     uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 20U * 1000000U, 0));
-    uint8_t *const address = zpy_cell_pin(cell);
+    size_t length = 0;
+    uint8_t *const address = zpy_cell_pin(cell, &length);
     CHECK(zpy_cell_verify(cell, (uint8_t const *) "secret", 6));
     CHECK(zpy_cell_ttl(cell) > 0);
     CHECK_EQUAL(usleep(30000), 0);
@@ -146,7 +202,8 @@ test_corruption(void)
         uint64_t const before = stats().corruptions;
         uint64_t const cell = cell_of("twenty bytes, no more");
         uint64_t const target = made(zpy_cell_create(NULL, 20, 0, 0, 0));
-        uint8_t *const address = zpy_cell_pin(target);
+        size_t length = 0;
+        uint8_t *const address = zpy_cell_pin(target, &length);
         address[strays[index]] ^= 1;
         CHECK_EQUAL(zpy_cell_unpin(target), ZPY_OK);
         CHECK_EQUAL(zpy_cell_wipe(target), ZPY_CORRUPT);
@@ -252,7 +309,8 @@ test_fork(void)
 {
     uint64_t const cell = cell_of("parent's");
     uint64_t const inherited = made(zpy_cell_create((uint8_t const *) "shared", 6, ZPY_INHERIT, 0, 0));
-    uint8_t const *const address = zpy_cell_pin(cell);
+    size_t length = 0;
+    uint8_t const *const address = zpy_cell_pin(cell, &length);
     pid_t const child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -338,6 +396,8 @@ main(int argc, char **argv)
     test_ranges();
     test_pins();
     test_read_limit();
+    test_dropped_lease();
+    test_large();
     test_deadline();
     test_corruption();
     test_budget();

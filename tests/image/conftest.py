@@ -54,10 +54,13 @@ def write_synced(path: Path, content: bytes) -> Path:
 
 @pytest.fixture
 def new_disk(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
-    """Make and mount file systems: `new_disk("ext4", "-O", "inline_data", mount="data=journal", mib=32)`."""
+    """Make and mount file systems: `new_disk("ext4", "-O", "inline_data", mount="data=journal", mib=32)`.
+
+    `tune` goes to tune2fs before the mount, and `mount_as` mounts under another type than was made.
+    """
     disks: list[Disk] = []
 
-    def make(kind: str, *options: str, mount: str = "", mib: int = 32) -> Disk:
+    def make(kind: str, *options: str, mount: str = "", mib: int = 32, tune: str = "", mount_as: str = "") -> Disk:
         if os.geteuid() != 0:
             pytest.skip("needs root: mounts a loop device")
         if shutil.which(f"mkfs.{kind}") is None:
@@ -67,7 +70,9 @@ def new_disk(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
         with image.open("wb") as file:
             file.truncate(mib << 20)
         subprocess.run([f"mkfs.{kind}", *options, image], check=True, capture_output=True)
-        arguments = ["mount", "-o", ",".join(filter(None, ["loop", mount])), image, point]
+        if tune:
+            subprocess.run(["tune2fs", *tune.split(), image], check=True, capture_output=True)
+        arguments = ["mount", "-t", mount_as or kind, "-o", ",".join(filter(None, ["loop", mount])), image, point]
         result = subprocess.run(arguments, check=False, capture_output=True, text=True)
         if result.returncode:
             pytest.skip(f"cannot mount {kind} on a loop device here: {result.stderr.strip()}")

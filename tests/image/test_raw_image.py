@@ -94,6 +94,48 @@ def test_journalled_bytes_are_not_called_overwritten(new_disk: Callable[..., Any
 
 
 @pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+@pytest.mark.parametrize(("kind", "mount_as"), [("ext4", "ext4"), ("ext3", "ext3"), ("ext3", "ext2")])
+def test_a_journal_mode_from_the_superblock_is_seen(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], kind: str, mount_as: str
+) -> None:
+    """`tune2fs -o journal_data` stands in no mountinfo; the journal keeps the old bytes, and the verdict says so."""
+    disk = new_disk(kind, tune="-o journal_data", mount_as=mount_as)
+    report = secure_delete(marked_file(disk.mountpoint / "file", nonce, MIB), passes=1, verify=True)
+    # A driver that knows only ext2 uses no journal, and then nothing may be left.
+    expected = {"overwritten_verified": False, "not_in_place": True}
+    assert (disk.hits(nonce) > 0) is expected[report.verdict]
+    assert report.verified is (report.verdict == "overwritten_verified")
+    if mount_as != "ext2":
+        assert (report.verdict, report.reasons) == ("not_in_place", ("data_journal",))
+
+
+@pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "options", "tune"),
+    [
+        ("ext3", (), ""),
+        ("ext4", ("-O", "^has_journal"), ""),
+        ("ext4", (), "-o journal_data_writeback"),
+        ("ext2", (), ""),
+    ],
+)
+def test_other_journal_modes_are_in_place(
+    new_disk: Callable[..., Any],
+    nonce: bytes,
+    marked_file: Callable[..., Path],
+    *,
+    kind: str,
+    options: tuple[str, ...],
+    tune: str,
+) -> None:
+    """Ordered, writeback and no journal keep no copy of the data, and are not mistaken for unknown."""
+    disk = new_disk(kind, *options, tune=tune)
+    report = secure_delete(marked_file(disk.mountpoint / "file", nonce, MIB), passes=1, verify=True)
+    assert (report.verdict, report.reasons) == ("overwritten_verified", ())
+    assert disk.hits(nonce) == 0
+
+
+@pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
 def test_overlay_is_not_in_place(
     new_disk: Callable[..., Any], new_mount: Callable[..., Path], nonce: bytes, marked_file: Callable[..., Path]
 ) -> None:

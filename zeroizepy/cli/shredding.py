@@ -128,7 +128,7 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
 @click.option("--follow-symlinks", is_flag=True, help="Shred what a link leads to; otherwise the link is unlinked.")
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
-def shred_command(  # noqa: PLR0917 - click passes them by name.
+def shred_command(
     paths: tuple[str, ...],
     passes: int,
     pattern: str | bytes,

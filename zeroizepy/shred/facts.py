@@ -1,7 +1,7 @@
 """What the file system says about an open file. Asks, decides nothing, writes nothing.
 
-Linux answers from /proc/self/mountinfo, FS_IOC_FIEMAP, FS_IOC_GETFLAGS and /sys/dev/block. Where a question gets no
-answer the fact is `unknown` or None, and the plan takes that for the worse case.
+Linux answers from /proc/self/mountinfo, /proc/fs/ext4, FS_IOC_FIEMAP, FS_IOC_GETFLAGS and /sys/dev/block. Where a
+question gets no answer the fact is `unknown` or None, and the plan takes that for the worse case.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _EXTENTS_EACH_CALL = 256
 _LAST, _UNKNOWN, _DELALLOC, _ENCODED, _ENCRYPTED, _NOT_ALIGNED, _INLINE, _TAIL, _SHARED = (
     0x1, 0x2, 0x4, 0x8, 0x80, 0x100, 0x200, 0x400, 0x2000,
 )  # fmt: skip
+
+_SYS_BLOCK = "/sys/dev/block"
+_PROC_FS = "/proc/fs"
 
 _STACKED = ("dm-", "loop", "md", "nbd", "rbd", "zd", "drbd", "bcache", "zram")
 _VIRTUAL = ("vd", "xvd")
@@ -108,7 +111,7 @@ def mount_of(fd: int) -> Mount:
 
 def media_of(device: str) -> Media:
     """The block device with this `major:minor` number; for a partition, its disk."""
-    path = os.path.realpath(f"/sys/dev/block/{device}")
+    path = os.path.realpath(f"{_SYS_BLOCK}/{device}")
     if device.startswith("0:") or not os.path.isdir(path):
         return Media()
     if os.path.exists(os.path.join(path, "partition")):
@@ -125,19 +128,40 @@ def media_of(device: str) -> Media:
     return Media(name, text == "1" if known else None, stacked)
 
 
-def _data_journal(fd: int, mount: Mount) -> bool | None:
-    """Whether data goes through the journal, by mount option or by the file's own +j attribute."""
-    if mount.file_system not in ("ext3", "ext4"):
-        return False
+def _mounted_with_data_journal(mount: Mount) -> bool | None:
+    """Whether all data on an ext file system goes through its journal; None when the kernel does not say.
+
+    mountinfo leaves out what the superblock has by default (`tune2fs -o journal_data`), so the driver is asked, under
+    its own name for the device. One that has no journal prints no `data=` at all.
+    """
     if "data=journal" in mount.options:
         return True
+    name = os.path.basename(os.path.realpath(f"{_SYS_BLOCK}/{mount.device}"))
+    for driver in ("ext4", "ext3"):
+        try:
+            with open(f"{_PROC_FS}/{driver}/{name}/options", encoding="ascii", errors="replace") as file:
+                options = file.read().split()
+        except OSError:
+            continue
+        return "data=journal" in options if options else None
+    # The ext4 driver mounts ext2, too, and then uses a journal if there is one; the driver that knows only ext2 cannot,
+    # and prints no options here.
+    return False if mount.file_system == "ext2" and os.path.isdir(_PROC_FS) else None
+
+
+def _data_journal(fd: int, mount: Mount) -> bool | None:
+    """Whether data goes through the journal, by the file system's mode or by the file's own +j attribute."""
+    if mount.file_system not in ("ext2", "ext3", "ext4"):
+        return False
     answer = bytearray(struct.calcsize("l"))
     try:
         fcntl.ioctl(fd, _GETFLAGS, answer)
+        # The kernel writes an int here, whatever the request number says.
+        own = bool(struct.unpack_from("=i", answer)[0] & _JOURNAL_DATA_FLAG)
     except OSError:
-        return None
-    # The kernel writes an int here, whatever the request number says.
-    return bool(struct.unpack_from("=i", answer)[0] & _JOURNAL_DATA_FLAG)
+        own = None
+    answers = (own, _mounted_with_data_journal(mount))
+    return True if True in answers else None if None in answers else False
 
 
 def _extent_kinds(flags: int) -> set[str]:

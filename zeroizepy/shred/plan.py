@@ -10,7 +10,7 @@ from .report import ShredPlan, Verdict
 if TYPE_CHECKING:
     from .facts import FileFacts
 
-__all__ = ["PSEUDO_FILE_SYSTEMS", "make_plan", "warning_text"]
+__all__ = ["PSEUDO_FILE_SYSTEMS", "direct_reads_hold", "make_plan", "warning_text"]
 
 _IN_PLACE = frozenset({"ext2", "ext3", "ext4", "xfs", "vfat", "exfat"})
 """File systems that write a file's allocated blocks where they are, unless a fact about the file says otherwise.
@@ -41,13 +41,9 @@ def _reasons(facts: FileFacts, options: ShredOptions) -> tuple[str, ...]:
         reasons.append("no_pass")
     if facts.file_system not in _IN_PLACE:
         reasons.append(f"file_system:{facts.file_system}")
-    if facts.data_journal:
-        reasons.append("data_journal")
-    if facts.extents is None or facts.data_journal is None:
-        unknown = facts.file_system in _HAS_FIEMAP
-    else:
-        unknown = "unknown" in facts.extents
-    if unknown:
+    if facts.data_journal is not False:
+        reasons.append("data_journal" if facts.data_journal else "journal_mode_unknown")
+    if facts.file_system in _HAS_FIEMAP if facts.extents is None else "unknown" in facts.extents:
         reasons.append("extents_unknown")
     reasons += [f"extents_{kind}" for kind in ("shared", "inline", "encoded") if kind in (facts.extents or ())]
     # A verified pass was flushed for the comparison, so it is on the device even without sync.
@@ -97,6 +93,15 @@ def make_plan(path: str, facts: FileFacts, options: ShredOptions) -> ShredPlan:
         reasons=reasons,
         notes=_notes(facts, options),
     )
+
+
+def direct_reads_hold(plan: ShredPlan) -> bool:
+    """Whether reads under O_DIRECT are known to come from the device.
+
+    Where data is journalled, encoded or inline, and on file systems that are not known here, the kernel takes the flag
+    and may read from the page cache all the same.
+    """
+    return all(reason == "extents_shared" for reason in plan.reasons)
 
 
 def warning_text(plan: ShredPlan) -> str | None:

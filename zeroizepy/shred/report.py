@@ -35,6 +35,7 @@ _EXPLANATIONS = {
     "flash_or_unknown_media": "the device is flash or unknown; it may keep old cells that no overwrite reaches",
     "hard_links": "the file has other names",
     "hard_links_remain": "other names of the file remain and now hold the overwritten content",
+    "journal_mode_unknown": "the system would not say whether data goes to the journal first, which keeps copies",
     "missing": "there is no such file",
     "name_may_remain": "the old name can remain in the directory's free space and in the journal",
     "name_not_hidden": "the file could not be renamed before it was unlinked",
@@ -50,7 +51,7 @@ _EXPLANATIONS = {
     "stacked_device": "the block device lies on another layer, which may keep old blocks",
     "symlink": "the path is a symbolic link; its target is not touched",
     "symlink_left": "the symbolic link that was followed is still there and points nowhere",
-    "verify_cached": "O_DIRECT was refused, so the read-back may have come from the page cache",
+    "verify_cached": "the last pass was read back and matched, but that may have come from the page cache",
     "verify_mismatch": "what was read back is not what was written",
 }
 
@@ -76,7 +77,8 @@ class ShredPlan:
         verify: Whether the last pass is read back.
         rename: Whether the name is replaced by a random one before the unlink.
         truncate: Whether the size is set to 0 before the unlink.
-        verdict: What the verdict will be when nothing fails; None when there is nothing to overwrite.
+        verdict: What the verdict will be when nothing fails and the read-back, if asked for, comes past the page cache;
+            None when there is nothing to overwrite.
         reasons: Why, machine-readable; `explain` has the words.
         notes: What remains although all goes well.
     """
@@ -138,7 +140,8 @@ class ShredReport:
         notes: What remains, machine-readable (`hard_links_remain:1`).
         plan: What was to be done; None when the path was refused or missing.
         passes: What each pass reached, the failed one included.
-        verified: The last pass was read back and matched.
+        verified: The last pass was read back past the page cache and matched. False with the note `verify_cached` when
+            it matched and may have come from the cache.
         direct: O_DIRECT was in force at the end of the last pass, or of the read-back when there was one.
         renamed: The name was replaced by a random one before the unlink.
         unlinked: The name is gone.

@@ -16,13 +16,13 @@ from zeroizepy.exceptions import FileAccessError, SecureWipeError
 from . import names, target
 from .facts import read_facts
 from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
-from .plan import PSEUDO_FILE_SYSTEMS, make_plan, warning_text
+from .plan import PSEUDO_FILE_SYSTEMS, direct_reads_hold, make_plan, warning_text
 from .report import PassReport, ShredPlan, ShredReport, Verdict
 
 if TYPE_CHECKING:
     from .options import ShredOptions
 
-__all__ = ["Progress", "shred"]
+__all__ = ["Progress", "shred", "shred_at"]
 
 Progress = Callable[[int, int], object]
 """Called with the bytes done and the bytes in all, after each span."""
@@ -48,19 +48,50 @@ def shred(path: str, options: ShredOptions, progress: Progress | None = None) ->
     if found is None:
         return ShredReport(path, existed=False, dry_run=options.dry_run, reasons=("missing",), notes=followed)
     try:
-        if stat.S_ISLNK(found.status.st_mode):
-            return _unlink_link(found, options, started)
-        target.check_status(path, found.status, options)
-        fd = target.open_file(found, options)
-        try:
-            run = _Run(found, fd, options, started)
-            run.notes += followed
-            run.progress = progress
-            return run.carry_out()
-        finally:
-            os.close(fd)
+        return _shred_found(found, options, started, progress, followed)
     finally:
         os.close(found.directory)
+
+
+def shred_at(directory: int, name: str, path: str, options: ShredOptions) -> ShredReport:
+    """Overwrite and unlink one file of an open directory; a symbolic link is unlinked itself.
+
+    Args:
+        directory: Descriptor; stays open.
+        name: The file's name there, without a separator.
+        path: What the report calls it.
+        options: As for `shred`; `follow_symlinks` must be False.
+
+    Raises:
+        IsADirectoryError, FileAccessError, SecureWipeError: As `shred` does.
+        OSError: The system would not say what `name` is.
+    """
+    started = time.monotonic()
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return ShredReport(path, existed=False, dry_run=options.dry_run, reasons=("missing",))
+    return _shred_found(target.Target(path, directory, name, status), options, started)
+
+
+def _shred_found(
+    found: target.Target,
+    options: ShredOptions,
+    started: float,
+    progress: Progress | None = None,
+    followed: tuple[str, ...] = (),
+) -> ShredReport:
+    if stat.S_ISLNK(found.status.st_mode):
+        return _unlink_link(found, options, started)
+    target.check_status(found.path, found.status, options)
+    fd = target.open_file(found, options)
+    try:
+        run = _Run(found, fd, options, started)
+        run.notes += followed
+        run.progress = progress
+        return run.carry_out()
+    finally:
+        os.close(fd)
 
 
 def _unlink_link(found: target.Target, options: ShredOptions, started: float) -> ShredReport:
@@ -118,7 +149,7 @@ class _Run:
     def carry_out(self) -> ShredReport:
         text = warning_text(self.plan) if self.options.warn else None
         if text is not None:
-            warnings.warn(text, UserWarning, stacklevel=4)
+            warnings.warn(text, UserWarning, stacklevel=5)
         if self.options.dry_run:
             return self.report()
         if self.plan.size_bytes and self.plan.passes:
@@ -148,7 +179,7 @@ class _Run:
                 self.passes[-1] = PassReport(pattern, position, synced=True)
 
     def _verify(self, writer: SpanWriter) -> None:
-        """Read the last pass back past the page cache and compare."""
+        """Read the last pass back and compare. It is verified only where all of that came past the page cache."""
         position, size = 0, self.plan.size_bytes
         self.direct = set_direct(self.fd, wanted=True)
         if not self.direct and hasattr(os, "posix_fadvise"):
@@ -162,9 +193,10 @@ class _Run:
                 raise self._failure("verify", errno.EIO, f"byte {position} read back is not what was written")
             if result.error_number:
                 raise self._failure("read", result.error_number)
-        if not self.direct:
+        # O_DIRECT is only ever given up during the reads, so what holds at their end held for all of them.
+        self.verified = self.direct and direct_reads_hold(self.plan)
+        if not self.verified:
             self.notes.append("verify_cached")
-        self.verified = True
 
     def _account(self, result: SpanResult) -> int:
         self.direct = result.direct
@@ -239,6 +271,8 @@ class _Run:
             return None
         if not self.content_done or "changed_size" in self.reasons:
             return "not_in_place"
+        if self.plan.verdict == "overwritten_verified" and not self.verified:
+            return "overwritten"
         return self.plan.verdict
 
     def report(self, error: str | None = None) -> ShredReport:

@@ -1,0 +1,71 @@
+"""A secret that another thread wipes is never used as zeros, whatever it is used for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data
+from zeroizepy.exceptions import CellWipedError
+from zeroizepy.memory import SecureMemory
+from zeroizepy.utils import secure_compare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECRET = bytes(range(1, 33))
+WRAPPING = CryptoKey(SECRET)
+
+
+def key_bytes(cell: CypherCell) -> bytes:
+    """The bytes of a key made from a cell."""
+    return CryptoKey(cell).get_bytes()
+
+
+def written(cell: CypherCell) -> bytes:
+    """What arrives when a cell is written to memory."""
+    memory = SecureMemory(32)
+    memory.write(cell)
+    return memory.read()
+
+
+USES: dict[str, Callable[[CypherCell], Any]] = {
+    "CryptoKey": key_bytes,
+    "CypherCell": lambda cell: CypherCell(cell).reveal_bytes(),
+    "SecureMemory.from_bytes": lambda cell: SecureMemory.from_bytes(cell).read(),
+    "SecureMemory.write": written,
+    "encrypt_data": lambda cell: decrypt_data(encrypt_data(cell, WRAPPING), WRAPPING),
+    "secure_compare": lambda cell: SECRET if not secure_compare(cell, bytes(32)) else bytes(32),
+    "verify": lambda cell: SECRET if not CypherCell(bytes(32)).verify(cell) else bytes(32),
+    "reveal_bytes": lambda cell: cell.reveal_bytes(),
+    "reveal": lambda cell: cell.reveal("latin-1").encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_wiped_while_it_is_used(use: str) -> None:
+    """The right secret comes out, or the call raises; both happen."""
+    outcomes = {"right": 0, "refused": 0}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        stop = time.monotonic() + 1.0
+        while time.monotonic() < stop or not all(outcomes.values()):
+            cell = CypherCell(SECRET)
+            wiper = threading.Thread(target=cell.wipe)
+            wiper.start()
+            try:
+                for _ in range(50):
+                    assert USES[use](cell) == SECRET
+                    outcomes["right"] += 1
+            except CellWipedError:
+                outcomes["refused"] += 1
+            wiper.join()
+            assert time.monotonic() < stop + 30, outcomes
+    finally:
+        sys.setswitchinterval(interval)
