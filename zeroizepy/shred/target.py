@@ -111,7 +111,7 @@ def check_status(path: str, status: os.stat_result, options: ShredOptions) -> No
     if kind is not None:
         raise refusal(path, kind, errno.EINVAL, f"is {explain(kind)}; only regular files are overwritten")
     if status.st_nlink > 1 and not options.allow_hard_links:
-        text = f"has {status.st_nlink} names (hard links); allow_hard_links=True overwrites the content of all of them"
+        text = f"has {status.st_nlink} names (hard links); unlink the others, or allow_hard_links=True overwrites all"
         raise refusal(path, "hard_links", errno.EMLINK, text, status.st_size)
     if not status.st_mode & stat.S_IWUSR and not options.force:
         text = "has no owner-write permission; chmod u+w it or pass force=True"
