@@ -212,12 +212,11 @@ end_life(struct zpy_entry *entry, enum zpy_state state)
     return status;
 }
 
-/* The same for a large cell: others must not wait for the lock while its bytes are zeroed. Takes the lock away and
- * back; the pin keeps the entry. */
-static int
+/* The same for a large cell that is unveiled: others must not wait for the lock while its bytes are zeroed. Takes the
+ * lock away and back; the pin keeps the entry. */
+static void
 end_large_life(struct zpy_entry *entry, uint64_t index)
 {
-    int const status = zpy_entry_unveil(entry);
     entry->pins++;
     entry->state = CELL_DEAD;
     counters.pinned++;
@@ -226,12 +225,9 @@ end_large_life(struct zpy_entry *entry, uint64_t index)
     counters.wipes++;
     inherited_cells -= entry->inherit;
     zpy_unlock();
-    if (status == ZPY_OK) {
-        sodium_memzero(entry->data, entry->length);
-    }
+    sodium_memzero(entry->data, entry->length);
     zpy_lock();
     zpy_entry_drop_pin(entry, index);
-    return status;
 }
 
 /* Status of an entry, after its deadline was looked at. */
@@ -310,8 +306,9 @@ zpy_entry_give_up(struct zpy_entry *entry, uint64_t index)
         zpy_entry_free(entry, index);
         return ZPY_OK;
     }
-    if (entry->state == CELL_LIVE && entry->length > ZPY_SLOT_MAX) {
-        return end_large_life(entry, index);
+    if (entry->state == CELL_LIVE && entry->length > ZPY_SLOT_MAX && zpy_entry_unveil(entry) == ZPY_OK) {
+        end_large_life(entry, index);
+        return ZPY_OK;
     }
     if (entry->state == CELL_LIVE) {
         status = end_life(entry, CELL_DEAD);
