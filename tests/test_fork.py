@@ -52,8 +52,9 @@ def check():
                     lambda: cell.compare(cell), lambda: cell.protection, lambda: CypherCell(cell)):
             error = raises(CellWipedError, use)
             assert str(error).startswith("Cell is wiped") and "parent process" in str(error), error
-        assert cell.verify(SECRET) is False
-        assert cell.verify(bytes(16)) is False and cell.verify(bytes(6400)) is False
+        for guess in (SECRET, bytes(16), bytes(6400), SECRET.decode("latin-1"), bytearray(SECRET)):
+            raises(CellWipedError, lambda: cell.verify(guess))
+        raises(CellWipedError, lambda: cell == CypherCell(SECRET))
     for memory in memories:
         assert memory.closed and memory.size in (16, 6400)
         for use in (memory.read, memory.get_bytes, memory.zero, lambda: memory.write(b"x"), lambda: memory.protection,
@@ -159,7 +160,7 @@ def test_blocks_open_at_the_fork(child: Child) -> None:
         if pid == 0:
             raises(CellWipedError, lambda: bytes(view))
             raises(CellWipedError, lambda: str(view))
-            assert view.verify(SECRET) is False
+            raises(CellWipedError, lambda: view.verify(SECRET))
         else:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 6
             assert bytes(view) == SECRET
@@ -187,7 +188,8 @@ def test_inherit(child: Child) -> None:
         kept[2].write(b"child's own copy")
         kept[3].zero()
         kept[0].wipe(), kept[1].wipe()
-        assert kept[0].wiped and not cells[0].verify(SECRET)
+        assert kept[0].wiped
+        raises(CellWipedError, lambda: cells[0].verify(SECRET))
         more = [CypherCell(b"x" * 16, inherit=True) for _ in range(500)]
         assert all(cell.verify(b"x" * 16) for cell in more)
         assert in_child(lambda: kept[2].read() == b"child's own copy" or os._exit(9)) == 0
@@ -296,7 +298,7 @@ def test_raw_clone(child: Child) -> None:
     def check():
         raises(CellWipedError, lambda: CypherCell(SECRET))
         raises(CellWipedError, CryptoKey.generate)
-        assert cells[0].verify(bytes(16)) is False
+        raises(CellWipedError, lambda: cells[0].verify(bytes(16)))
     print(in_child(check, raw_clone))
     def uses():
         for cell in cells:

@@ -40,7 +40,7 @@ def _own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def run_script(script: str, place: Path) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own, its temporary files in `place`."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [sys.executable, "-I", "-c", textwrap.dedent(script)],
         env=os.environ | {"TMPDIR": str(place)},
         capture_output=True,
         text=True,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
-from typing import Any, NoReturn
 
 from .exceptions import (
     CellExpiredError,
@@ -19,6 +16,12 @@ from .exceptions import (
     SecureMemoryWarning,
 )
 
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 __all__ = [
     "as_buffer",
     "clear_locals",
@@ -29,6 +32,7 @@ __all__ = [
     "new_handle",
     "raise_closed",
     "raise_status",
+    "shown",
     "system_error_number",
     "ttl_nanoseconds",
     "wipe_bytes",
@@ -55,6 +59,7 @@ _CORE: dict[str, tuple[Any, Any]] = {
     for name in ["compare", "copy", "create", "memequal", "memzero", "read", "take", "verify", "wipe", "write", "zero"]
 }
 MAX_CELL_BYTES = 1 << 40
+SHOWN_CHARACTERS = 12
 MAX_TTL_S = (1 << 63) // 10**9
 """292 years."""
 _ERRORS: dict[int, tuple[type[Exception], str]] = {
@@ -89,13 +94,18 @@ def _backend_from_environment() -> bool:
     return text != "mlock"
 
 
-def raise_status(status: int) -> NoReturn:
-    """Raise the exception for a status code other than ZPY_OK, as a cell's user should see it."""
+def raise_status(status: int, asked_bytes: int | None = None) -> NoReturn:
+    """Raise the exception for a status code other than ZPY_OK, as a cell's user should see it.
+
+    Args:
+        status: From the core.
+        asked_bytes: How large a secret was to be created, for the error that says that it found no room.
+    """
     if status == lib.ZPY_SYSTEM:
         number = int(ffi.errno)
         raise ProtectionError(number, f"protecting memory failed: {os.strerror(number)}")
     if status == lib.ZPY_LOCK_LIMIT:
-        raise LockLimitError(_lock_limit_text())
+        raise LockLimitError(_lock_limit_text(asked_bytes))
     kind, text = _ERRORS.get(status, (SecureMemoryError, f"internal error: status {status}"))
     raise kind(text)
 
@@ -116,13 +126,25 @@ def raise_closed(status: int, what: str) -> NoReturn:
     raise_status(status)
 
 
-def _lock_limit_text() -> str:
+def _lock_limit_text(asked_bytes: int | None) -> str:
     stats = ffi.new("struct zpy_stats *")
     lib.zpy_stats_read(stats)
+    asked = "" if asked_bytes is None else f" for a secret of {asked_bytes} bytes"
+    fewer = ", or hold fewer secrets" if stats.locked_bytes else ""
     return (
-        f"Failed to lock memory: {stats.locked_bytes} bytes are locked and the budget is {stats.budget_bytes}; "
-        "raise RLIMIT_MEMLOCK (ulimit -l) or ZEROIZEPY_LOCK_BUDGET, or hold fewer secrets"
+        f"Failed to lock memory{asked}: {stats.locked_bytes} bytes of a budget of {stats.budget_bytes} are locked; "
+        f"raise RLIMIT_MEMLOCK (ulimit -l) or ZEROIZEPY_LOCK_BUDGET{fewer}"
     )
+
+
+def shown(value: object) -> str:
+    """How an error quotes an argument that should have been one of a few words: in full only if it looks like one.
+
+    What stands there instead may be a secret that was passed in the wrong place.
+    """
+    if isinstance(value, str) and not (len(value) <= SHOWN_CHARACTERS and value.isascii() and value.islower()):
+        return f"a str of {len(value)} characters"
+    return repr(value) if isinstance(value, (str, bool, int, float)) or value is None else type(value).__name__
 
 
 def system_error_number() -> int:
@@ -149,7 +171,7 @@ def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_read
         raise MemoryError(f"no memory for a secret of {size} bytes")
     handle: int = core(size, "create")(data, size, options, ttl_ns, max_reads)
     if handle < 0:
-        raise_status(-handle)
+        raise_status(-handle, size)
     return handle
 
 
@@ -205,8 +227,10 @@ def clear_locals(error: BaseException) -> None:
     while trace is not None:
         frame = trace.tb_frame
         if frame.f_globals.get("__package__", "").partition(".")[0] == __package__:
-            with contextlib.suppress(RuntimeError):
+            try:
                 frame.clear()
+            except RuntimeError:
+                pass  # Still running.
         trace = trace.tb_next
 
 
@@ -222,7 +246,9 @@ def as_buffer(data: Any, name: str) -> Any:
     try:
         return ffi.from_buffer("uint8_t[]", data)
     except (TypeError, BufferError, ValueError):
-        raise TypeError(f"{name} must be a contiguous bytes-like object, not {type(data).__name__}") from None
+        remedy = "; use .encode()" if isinstance(data, str) else ""
+        kind = type(data).__name__
+        raise TypeError(f"{name} must be a contiguous bytes-like object, not {kind}{remedy}") from None
 
 
 def wipe_bytes(data: bytes) -> None:
@@ -239,6 +265,8 @@ def _start() -> None:
     if status != lib.ZPY_OK:
         raise ImportError(f"zeroizepy's core could not start: status {status}, {os.strerror(int(ffi.errno))}")
     if lib.zpy_backing_kind() == lib.ZPY_BACKING_NONE:
+        import warnings
+
         warnings.warn(
             "this platform cannot lock memory: secrets may be swapped to disk", SecureMemoryWarning, stacklevel=2
         )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
 
 from . import _lib, loaders
 from ._lib import ffi, lib
-from .loaders import CellLimits, Limits, limits_from
-from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, check_size, lend, protection_of, read_bytes
+from .loaders import limits_from
+from .slots import Borrow, Holder, can_borrow, check_size, differs, lend, protection_of, read_bytes
 from .view import CypherView, Decoding, mask_text, verify_secret
+
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     import os
     from types import TracebackType
+    from typing import Any, Literal
 
     from typing_extensions import Buffer, Self, Unpack
 
-__all__ = ["CellLimits", "CypherCell", "CypherView"]
+    from .loaders import Limits
+    from .values import Borrowable, CellLimits, Protection
+
+__all__ = ["CypherCell", "CypherView"]
 
 _entered: ContextVar[tuple[CypherView, ...]] = ContextVar("zeroizepy_entered", default=())
 """The views of the `with` blocks that this thread or asyncio task is in."""
@@ -63,8 +69,8 @@ class CypherCell(Holder):
         ttl_sec: float | None = None,
         *,
         max_reads: int | None = None,
-        tier: str = "packed",
-        policy: str | None = None,
+        tier: Literal["packed", "isolated"] = "packed",
+        policy: Literal["strict"] | None = None,
         inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
@@ -81,7 +87,7 @@ class CypherCell(Holder):
                 # The common case: one call into the core and nothing else.
                 handle = _create(data, len(data), 0, 0, 0)
                 if handle < 0:
-                    _lib.raise_status(-handle)
+                    _lib.raise_status(-handle, len(data))
                 if self._handle:
                     self._drop()
                 self._handle = handle
@@ -313,9 +319,13 @@ class CypherCell(Holder):
 
         Returns:
             False also when the cell is wiped or expired, and for another length.
+
+        Raises:
+            TypeError: `other` has no bytes.
+            CellWipedError: In a forked child, which cannot know the answer.
         """
-        if type(other) is bytes and len(other) <= _SMALL_BYTES:
-            return _verify(self._handle, other, len(other))  # type: ignore[no-any-return]
+        if type(other) is bytes and (size := len(other)) <= _SMALL_BYTES:
+            return _verify(self._handle, other, size) or differs(self._handle)
         try:
             return verify_secret(self._handle, other)
         except BaseException as error:
@@ -340,7 +350,8 @@ class CypherCell(Holder):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CypherCell):
             return NotImplemented
-        return self is other or bool(_lib.core(self._size, "compare")(self._handle, other._handle) == 1)
+        same = self is other or bool(_lib.core(self._size, "compare")(self._handle, other._handle) == 1)
+        return same or differs(self._handle) or differs(other._handle)
 
     # ---- end ----
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import _lib
 from ._lib import ffi, lib
 from .exceptions import DecryptionError
 from .memory import SecureMemory
-from .slots import Borrow, Borrowable, Holder, Protection, can_borrow, lend, protection_of, read_bytes
+from .slots import Borrow, Holder, can_borrow, lend, protection_of, read_bytes
+from .values import KeyProtection, Protection
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Buffer, Self
+
+    from .values import Borrowable
 
 __all__ = [
     "CipherText",
@@ -43,18 +45,6 @@ class CipherText(NamedTuple):
     ciphertext: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KeyProtection(Protection):
-    """What the system calls granted for a key.
-
-    Attributes:
-        schedule_locked: Whether the expanded key lies in locked memory too. False for 128- and 192-bit keys and on
-            a CPU without AES instructions: then OpenSSL expands the key on the ordinary heap for each message.
-    """
-
-    schedule_locked: bool
-
-
 def _fail_key(status: int) -> NoReturn:
     _lib.raise_closed(status, "key")
 
@@ -64,7 +54,7 @@ class CryptoKey(Holder):
 
     Args:
         key_bytes: 16, 24 or 32 bytes (AES-128, -192, -256): bytes-like, or a cell or secure memory. It is copied;
-            what you pass keeps its own copy.
+            what you pass keeps its own copy, except a cell for which this was the last access.
 
     Raises:
         TypeError: Not bytes-like.
@@ -79,6 +69,8 @@ class CryptoKey(Holder):
 
     def __init__(self, key_bytes: Buffer | Borrowable) -> None:
         try:
+            if isinstance(key_bytes, Holder) and key_bytes._size not in _KEY_BYTES:
+                self._set(ffi.NULL, key_bytes._size, 0)  # Raises, before an access to a cell is counted.
             if can_borrow(key_bytes):
                 lend(key_bytes, self._set_from)
             else:
@@ -222,10 +214,10 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     Source: NIST SP 800-38D, which allows at most 2^32 messages with random nonces under one key; this version does not
     count them.
     """
-    if not isinstance(key, CryptoKey):
-        _refuse_key(key)
-    extra = b"" if associated_data is None else _public_bytes(associated_data, "associated_data")
     try:
+        if not isinstance(key, CryptoKey):
+            _refuse_key(key)
+        extra = b"" if associated_data is None else _public_bytes(associated_data, "associated_data")
         if type(plaintext) is bytes:
             return _encrypt(plaintext, key, extra)
         if can_borrow(plaintext):

@@ -100,6 +100,9 @@ def secure_delete(
             there; `report` on the error says how far it came.
         SecureWipeError: The file is gone, but flushing the directory failed.
         LockLimitError: No locked memory for the random stream's key.
+        KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB. An interrupted call leaves the file in place,
+            partly overwritten, until the passes are done; `report` on the exception says how far it came, to within
+            one span. An interruption while the name is removed can leave it under a random name.
 
     Warns:
         UserWarning: The file is sparse, or its old bytes may remain for a reason outside the caller's arguments.

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import sys
-from typing import Any, NamedTuple, TypedDict
 
 from . import _lib
 from ._lib import ffi, lib
 from .slots import option_bits
 
-__all__ = ["MAX_SOURCE_BYTES", "CellLimits", "Limits", "limits_from", "load_descriptor", "load_env", "load_file"]
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .values import CellLimits
+
+    Limits = tuple[int, int, int]
+    """Option bits, nanoseconds to live (0: no deadline), accesses (0: no limit), as the core takes them."""
+
+__all__ = ["MAX_SOURCE_BYTES", "limits_from", "load_descriptor", "load_env", "load_file"]
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 """The most that a file or descriptor is read to unless the caller says otherwise."""
 
+_LIMIT_NAMES = {"inherit", "max_reads", "policy", "tier"}
+_NO_LIMITS = (0, 0, 0)
 _FIRST_GUESS_BYTES = 256
 _OWN_REFERENCES = 3
 _MAX_READS = (1 << 32) - 2
-
-
-class Limits(NamedTuple):
-    """How a new cell is protected and when it ends, as the core takes it."""
-
-    options: int = 0
-    ttl_ns: int = 0
-    max_reads: int = 0
-
-
-class CellLimits(TypedDict, total=False):
-    """The keyword arguments that every way to make a cell takes; `CypherCell` tells what they mean."""
-
-    max_reads: int | None
-    tier: str
-    policy: str | None
-    inherit: bool
 
 
 def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Limits:
@@ -46,7 +40,7 @@ def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Li
     Raises:
         TypeError, ValueError: A wrong argument, named with what was given.
     """
-    unknown = limits.keys() - CellLimits.__annotations__.keys()
+    unknown = limits.keys() - _LIMIT_NAMES
     if unknown:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     max_reads = limits.get("max_reads")
@@ -58,7 +52,7 @@ def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Li
         if volatile and max_reads != 1:
             raise ValueError(f"volatile=True means max_reads=1, not {max_reads}")
     bits = option_bits(limits.get("tier", "packed"), limits.get("policy"), limits.get("inherit", False))
-    return Limits(bits, _lib.ttl_nanoseconds(ttl_sec), 1 if volatile else (max_reads or 0))
+    return bits, _lib.ttl_nanoseconds(ttl_sec), 1 if volatile else (max_reads or 0)
 
 
 def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
@@ -88,7 +82,8 @@ def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
     raw_name = os.fsencode(name)
     handle = int(lib.zpy_cell_from_env(raw_name, *limits))
     if handle == -lib.ZPY_RANGE:
-        raise KeyError(f"Env var not found: {name}")
+        # What is no name may be a value, passed in its place.
+        raise KeyError(f"Env var not found: {name if name.isidentifier() else f'a name of {len(name)} characters'}")
     if handle < 0:
         _lib.raise_status(-handle)
     if scrub:
@@ -99,9 +94,11 @@ def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
 def _scrub_env(raw_name: bytes) -> None:
     lib.zpy_cell_scrub_env(raw_name)
     stores = [getattr(os.environ, "_data", None)]
-    with contextlib.suppress(ImportError):
+    try:
         import posix
-
+    except ImportError:
+        pass
+    else:
         stores.append(posix.environ)
     for store in stores:
         if isinstance(store, dict) and isinstance(store.get(raw_name), bytes):
@@ -224,6 +221,6 @@ def _moved(source: int, used: int, size: int, limits: Limits) -> int:
 
 
 def _grown(scratch: int, used: int, capacity: int) -> int:
-    grown = _moved(scratch, used, capacity, Limits())
+    grown = _moved(scratch, used, capacity, _NO_LIMITS)
     lib.zpy_cell_wipe(scratch)
     return grown

@@ -6,17 +6,12 @@ What a buffer was really granted stands in its `protection`, taken from the answ
 from __future__ import annotations
 
 import atexit
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _lib
 from ._lib import ffi, lib
 from .slots import (
     Borrow,
-    Borrowable,
     Holder,
-    Protection,
     can_borrow,
     check_size,
     lend,
@@ -25,11 +20,16 @@ from .slots import (
     read_bytes,
 )
 
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
+    from typing import Any, Literal, NoReturn
 
     from typing_extensions import Buffer, Self
+
+    from .values import Borrowable, MemoryStats, Protection
 
 __all__ = [
     "Borrow",
@@ -42,35 +42,6 @@ __all__ = [
     "secure_alloc",
     "stats",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryStats:
-    """The memory engine's figures for this process.
-
-    Attributes:
-        cells: Live secrets: cells, secure memories, keys.
-        isolated: How many of them have their own pages.
-        pinned: Wiped secrets whose slot is held by a view that still exists; the slot holds zeros.
-        locked_bytes: Bytes of pages held now.
-        peak_locked_bytes: Their maximum so far.
-        budget_bytes: The most that will be locked.
-        runs: Page runs of the packed tier.
-        wipes: Secrets wiped so far, whatever the reason.
-        expiries: How many of them because their time to live was over.
-        corruptions: Slots retired because something wrote outside its bounds.
-    """
-
-    cells: int
-    isolated: int
-    pinned: int
-    locked_bytes: int
-    peak_locked_bytes: int
-    budget_bytes: int
-    runs: int
-    wipes: int
-    expiries: int
-    corruptions: int
 
 
 def _fail_closed(status: int) -> NoReturn:
@@ -99,7 +70,14 @@ class SecureMemory(Holder):
 
     __slots__ = ()
 
-    def __init__(self, size: int, *, tier: str = "packed", policy: str | None = None, inherit: bool = False) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        tier: Literal["packed", "isolated"] = "packed",
+        policy: Literal["strict"] | None = None,
+        inherit: bool = False,
+    ) -> None:
         check_size(size)
         self._hold(_lib.new_handle(ffi.NULL, size, option_bits(tier, policy, inherit)), size)
 
@@ -249,17 +227,16 @@ class SecureMemory(Holder):
 
 def secret_bytes(data: Buffer | Borrowable) -> SecureMemory:
     """Copy `data` into new secure memory; the same as `SecureMemory.from_bytes(data)`."""
-    return SecureMemory.from_bytes(data)
-
-
-@contextmanager
-def secure_alloc(size: int) -> Iterator[SecureMemory]:
-    """Secure memory of `size` bytes for the length of a `with` block."""
-    memory = SecureMemory(size)
     try:
-        yield memory
-    finally:
-        memory.close()
+        return SecureMemory.from_bytes(data)
+    except BaseException:
+        data = b""  # For reporters that print the variables of a traceback.
+        raise
+
+
+def secure_alloc(size: int) -> SecureMemory:
+    """Secure memory of `size` bytes, for use in a `with` statement; the same as `SecureMemory(size)`."""
+    return SecureMemory(size)
 
 
 def purge() -> int:
@@ -275,6 +252,8 @@ def purge() -> int:
 
 def stats() -> MemoryStats:
     """The memory engine's figures for this process."""
+    from .values import MemoryStats
+
     raw = ffi.new("struct zpy_stats *")
     lib.zpy_stats_read(raw)
     return MemoryStats(**{name: int(getattr(raw, name)) for name in MemoryStats.__slots__})
@@ -282,3 +261,14 @@ def stats() -> MemoryStats:
 
 # Interpreter exit wipes what is left; each object's own __del__ may come too late or never.
 atexit.register(purge)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the values that this module also offers when they are first asked for."""
+        if name in ("Borrowable", "MemoryStats", "Protection"):
+            from . import values
+
+            return getattr(values, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

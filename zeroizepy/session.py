@@ -276,12 +276,17 @@ class SecureSession:
 
         Does not reach: without `wipe_input`, the caller's own copy.
         """
-        if not wipe_input:
-            return self._keep(data)
-        with _writable(data) as target:
-            secret = self._keep(data)
-            _lib.lib.zpy_cell_memzero(target, len(target))
-        return secret
+        try:
+            if not wipe_input:
+                return self._keep(data)
+            with _writable(data) as target:
+                secret = self._keep(data)
+                _lib.core(len(target), "memzero")(target, len(target))
+                return secret
+        except BaseException as error:
+            data = b""
+            _lib.clear_locals(error)
+            raise
 
     def _keep(self, data: Buffer | Borrowable) -> SecureMemory:
         holdings = self._holdings

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, runtime_checkable
-
 from . import _lib
 from ._lib import ffi, lib
 
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from types import TracebackType
-    from typing import TypeGuard
+    from typing import Any, NoReturn, TypeGuard, TypeVar
 
     from typing_extensions import Self
 
+    from .values import Borrowable, Protection
+
+    _Result = TypeVar("_Result")
+
 __all__ = [
     "Borrow",
-    "Borrowable",
     "Holder",
-    "Protection",
     "Redacted",
     "can_borrow",
     "check_size",
+    "differs",
     "lend",
     "open_lease",
     "option_bits",
@@ -32,10 +33,9 @@ __all__ = [
     "read_bytes",
 ]
 
-_Result = TypeVar("_Result")
-
 _LEASE = ffi.typeof("struct zpy_lease *")
 _drop_lease = lib.zpy_cell_lease_drop
+_bind = type(_lib.as_buffer.__get__(_lib))  # types.MethodType: binds a first argument, in C.
 
 _BACKINGS = {
     lib.ZPY_BACKING_NONE: "none",
@@ -47,37 +47,6 @@ _FORKS = {
     lib.ZPY_FORK_WIPED: "wiped",
     lib.ZPY_FORK_ABSENT: "absent",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """What the system calls granted for one secret.
-
-    Attributes:
-        tier: "packed" (a slot among others) or "isolated" (own pages, no access while nobody borrows them).
-        backing: "memfd_secret" (not even root reads it through /proc/PID/mem), "mlock", or "none".
-        locked: The pages cannot be swapped: mlock returned 0, or they are secretmem, which is never swapped.
-        guarded: Inaccessible pages lie directly before and behind.
-        dump_excluded: madvise(MADV_DONTDUMP) returned 0.
-        fork: What a forked child finds: "absent", "wiped" (zeros) or "inherited" (its own copy).
-        page_bytes: Bytes of the page run that holds the secret, guards not counted.
-    """
-
-    tier: str
-    backing: str
-    locked: bool
-    guarded: bool
-    dump_excluded: bool
-    fork: str
-    page_bytes: int
-
-
-@runtime_checkable
-class Borrowable(Protocol):
-    """Anything that lends its bytes as a memoryview: cells, views of cells, secure memory, keys."""
-
-    def borrow(self) -> AbstractContextManager[memoryview]:
-        """Lend the bytes, without a copy."""
 
 
 def can_borrow(data: object) -> TypeGuard[Borrowable]:
@@ -139,6 +108,13 @@ class Holder(Redacted):
         _wipe(self._handle)
 
 
+def differs(handle: int) -> bool:
+    """The answer False of a comparison; raises where there was nothing to compare, because the parent holds it."""
+    if lib.zpy_cell_state(handle) == lib.ZPY_FORKED:
+        _lib.raise_status(lib.ZPY_FORKED)
+    return False
+
+
 def option_bits(tier: str = "packed", policy: str | None = None, inherit: bool = False) -> int:
     """Check the arguments that choose a protection and turn them into the core's option bits.
 
@@ -146,9 +122,9 @@ def option_bits(tier: str = "packed", policy: str | None = None, inherit: bool =
         ValueError: An unknown tier or policy, or one that this version does not have.
     """
     if tier not in ("packed", "isolated"):
-        raise ValueError(f"tier must be 'packed' or 'isolated', not {tier!r}")
+        raise ValueError(f"tier must be 'packed' or 'isolated', not {_lib.shown(tier)}")
     if policy not in (None, "strict"):
-        raise ValueError(f"policy must be None or 'strict', not {policy!r}")
+        raise ValueError(f"policy must be None or 'strict', not {_lib.shown(policy)}")
     return (lib.ZPY_ISOLATED if tier == "isolated" else 0) | (lib.ZPY_INHERIT if inherit else 0)
 
 
@@ -158,6 +134,8 @@ def protection_of(handle: int) -> tuple[int, Protection | None]:
     status = lib.zpy_cell_protection(handle, raw)
     if status != lib.ZPY_OK:
         return status, None
+    from .values import Protection
+
     return status, Protection(
         tier="isolated" if raw.isolated else "packed",
         backing=_BACKINGS[raw.backing],
@@ -180,7 +158,7 @@ def open_lease(handle: int, counted: bool) -> tuple[int, Any, Any]:
     """
     lease = ffi.new(_LEASE)
     address = lib.zpy_cell_address(handle)
-    exporter = ffi.gc(address, partial(_drop_lease, lease))
+    exporter = ffi.gc(address, _bind(_drop_lease, lease))
     status = lib.zpy_cell_lease(lease, handle, address, counted)
     return status, lease, exporter
 
@@ -206,8 +184,8 @@ def read_bytes(handle: int, offset: int, size: int, read: Any = None) -> tuple[i
 class Borrow:
     """Lends a secret's bytes for the length of a `with` block, without a copy.
 
-    A slice or array made from the view may outlive the block: it never reaches another secret, and reads zeros once the
-    secret is wiped.
+    A slice or array made from the view may outlive the block: it reads the secret until that is wiped and zeros from
+    then on, never another secret. It also keeps the pages of an isolated secret open.
     """
 
     __slots__ = ("_counted", "_fail", "_lease", "_owner", "_size", "_view", "_writable", "end_status")

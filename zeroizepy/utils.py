@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import _lib
-from .slots import Borrowable, can_borrow, lend
+from .slots import can_borrow, lend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from typing_extensions import Buffer
+
+    from .values import Borrowable
 
 __all__ = ["secure_clear", "secure_compare"]
 
@@ -37,7 +39,7 @@ def secure_compare(a: Buffer | str | Borrowable, b: Buffer | str | Borrowable) -
             size = len(left)
             return size == len(right) and _lib.core(size, "memequal")(left, right, size) == 1
     except BaseException as error:
-        a = b = b""
+        a = b = left = right = b""
         _lib.clear_locals(error)
         raise
 
@@ -69,7 +71,13 @@ def secure_clear(buffer: Buffer) -> None:
     Source: libsodium's sodium_memzero.
     Does not reach: copies that Python made of the content before, as when a bytearray grew.
     """
+    kind = type(buffer).__name__
+    try:
+        readonly = memoryview(buffer).readonly
+    except TypeError:
+        readonly = False  # No buffer at all: the next line says so.
+    if readonly:
+        buffer = b""  # For reporters that print the variables of a traceback.
+        raise TypeError(f"buffer must be writable; {kind} cannot be wiped")
     with _lib.as_buffer(buffer, "buffer") as target:
-        if memoryview(buffer).readonly:
-            raise TypeError(f"buffer must be writable; {type(buffer).__name__} cannot be wiped")
         _lib.core(len(target), "memzero")(target, len(target))

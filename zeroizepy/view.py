@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, Any
 
 from . import _lib
 from ._lib import ffi, lib
 from .exceptions import ViewExpiredError
 from .memory import SecureMemory
-from .slots import Borrow, Borrowable, Redacted, can_borrow, check_size, lend, open_lease, read_bytes
+from .slots import Borrow, Redacted, can_borrow, check_size, differs, lend, open_lease, read_bytes
+
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from typing_extensions import Buffer
+
+    from .values import Borrowable
 
 __all__ = ["CypherView", "Decoding", "mask_text", "verify_secret"]
 
@@ -124,7 +130,7 @@ def verify_secret(handle: int, other: Any) -> bool:
 
 
 def _equals(handle: int, source: Any) -> bool:
-    return bool(_lib.core(len(source), "verify")(handle, source, len(source)))
+    return bool(_lib.core(len(source), "verify")(handle, source, len(source))) or differs(handle)
 
 
 class CypherView(Redacted):

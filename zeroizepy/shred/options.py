@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 
+from zeroizepy._lib import shown
+
 __all__ = ["BUFFER_BYTES", "Pattern", "ShredOptions", "buffer_size", "check_flag", "count", "parse_pattern"]
 
 BLOCK_BYTES = 4096
@@ -58,7 +60,7 @@ def parse_pattern(pattern: str | bytes | bytearray | memoryview) -> Pattern:
     if isinstance(pattern, str):
         name = pattern.lower()
         if name != "random" and name not in _NAMED:
-            raise ValueError(f"pattern must be 'random', 'zeros', 'ones' or bytes, not {pattern!r}")
+            raise ValueError(f"pattern must be 'random', 'zeros', 'ones' or bytes, not {shown(pattern)}")
         return Pattern(name, _NAMED.get(name))
     if not isinstance(pattern, (bytes, bytearray, memoryview)):
         raise TypeError(f"pattern must be str or bytes, not {type(pattern).__name__}")

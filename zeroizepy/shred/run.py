@@ -36,6 +36,7 @@ def shred(path: str, options: ShredOptions, progress: Progress | None = None) ->
         FileAccessError: The file was refused, or a step failed; the file is still there and `.report` says how far
             it came.
         SecureWipeError: The file is gone and the directory could not be flushed.
+        KeyboardInterrupt: Ctrl-C; once the file is open for the passes, `report` on it says how far they came.
     """
     started = time.monotonic()
     found = target.find(path)
@@ -152,6 +153,16 @@ class _Run:
             warnings.warn(text, UserWarning, stacklevel=5)
         if self.options.dry_run:
             return self.report()
+        try:
+            self._overwrite_and_remove()
+        except KeyboardInterrupt as error:
+            self.reasons.append("failed:interrupted")
+            # Assigned by name because the builtin type does not declare it; our own errors do.
+            vars(error)["report"] = self.report("interrupted")
+            raise
+        return self.report()
+
+    def _overwrite_and_remove(self) -> None:
         if self.plan.size_bytes and self.plan.passes:
             with closing(SpanWriter(self.plan.buffer_bytes, self.options.pattern)) as writer:
                 self._overwrite(writer)
@@ -160,7 +171,6 @@ class _Run:
             self._check_size()
         self.content_done = True
         self._remove()
-        return self.report()
 
     def _overwrite(self, writer: SpanWriter) -> None:
         self.direct = self.plan.direct and set_direct(self.fd, wanted=True)

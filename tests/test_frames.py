@@ -1,0 +1,103 @@
+"""No library frame of a traceback, and no message, holds a secret that was passed to a call that raised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import CryptoKey, encrypt_data
+from zeroizepy.file import secure_delete
+from zeroizepy.memory import SecureMemory, secret_bytes
+from zeroizepy.session import SecureSession
+from zeroizepy.utils import secure_clear, secure_compare
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable
+
+TEXT = "hunter2SECRET-XYZ-0001"
+LARGE = TEXT.encode() * (1 << 20)
+DEAD = CryptoKey.generate()
+DEAD.destroy()
+KEY = CryptoKey.generate()
+CLOSED = SecureSession()
+CLOSED.close()
+OPEN = SecureSession()
+ANY: Any = None
+
+
+def secret() -> bytes:
+    """The secret, in an object that no frame of the test itself holds."""
+    return TEXT.encode()
+
+
+CALLS: dict[str, Callable[[], object]] = {
+    "cell, deadline": lambda: CypherCell(secret(), ttl_sec=-1),
+    "cell, str": lambda: CypherCell(secret().decode(), max_reads=0),
+    "cell, surrogate": lambda: CypherCell(secret().decode() + "\udc80"),
+    "cell, no room": lambda: CypherCell(LARGE[:-1]),
+    "cell, immutable source": lambda: CypherCell(secret(), wipe_source=True),
+    "cell, wrong place": lambda: CypherCell(b"x", tier=TEXT),  # type: ignore[arg-type]
+    "cell, wrong policy": lambda: CypherCell(b"x", policy=TEXT),  # type: ignore[arg-type]
+    "from_env, value for name": lambda: CypherCell.from_env(TEXT),
+    "verify": lambda: CypherCell(b"x").verify(secret().decode() + "\udc80"),
+    "memory, str": lambda: SecureMemory.from_bytes(ANY or secret().decode()),
+    "memory, no room": lambda: SecureMemory.from_bytes(LARGE[:-1]),
+    "write, too long": lambda: SecureMemory(4).write(secret()),
+    "write, str": lambda: SecureMemory(4).write(ANY or secret().decode()),
+    "secret_bytes, str": lambda: secret_bytes(ANY or secret().decode()),
+    "secret_bytes, no room": lambda: secret_bytes(LARGE[:-1]),
+    "key, length": lambda: CryptoKey(secret()),
+    "key, str": lambda: CryptoKey(ANY or secret().decode()),
+    "key, cell": lambda: CryptoKey(CypherCell(secret())),
+    "encrypt, dead key": lambda: encrypt_data(secret(), DEAD),
+    "encrypt, no key": lambda: encrypt_data(secret(), ANY or 3),
+    "encrypt, associated data": lambda: encrypt_data(secret(), KEY, ANY or "text"),
+    "create_secret, closed": lambda: CLOSED.create_secret(secret()),
+    "create_secret, immutable": lambda: OPEN.create_secret(secret(), wipe_input=True),
+    "create_secret, no room": lambda: OPEN.create_secret(LARGE[:-1]),
+    "clear": lambda: secure_clear(secret()),
+    "compare": lambda: secure_compare(secret(), ANY or 3),
+    "compare, turned": lambda: secure_compare(ANY or 3, secret()),
+    "pattern": lambda: secure_delete("/nonexistent", pattern=TEXT),
+}
+
+
+# What is passed as an ordinary argument stays a variable of the frames that it went through.
+IN_THE_WRONG_PLACE = {"cell, wrong place", "cell, wrong policy", "from_env, value for name", "pattern"}
+
+
+def test_control() -> None:
+    """The control: a frame that keeps its argument is found."""
+
+    def keep(data: bytes) -> None:
+        raise ValueError(len(data))
+
+    with pytest.raises(ValueError, match="22") as caught:
+        keep(secret())
+    assert found_in(caught.value.__traceback__, __name__)
+
+
+def found_in(trace: types.TracebackType | None, package: str) -> list[str]:
+    """The variables of a package's frames that show the secret."""
+    found = []
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(package):
+            for name, value in trace.tb_frame.f_locals.items():
+                held = isinstance(value, (bytes, bytearray, memoryview)) and TEXT.encode() in bytes(value)
+                if held or (isinstance(value, str) and TEXT in value):
+                    found.append(f"{trace.tb_frame.f_code.co_name}.{name}")
+        trace = trace.tb_next
+    return found
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_frames_and_message(call: str) -> None:
+    """The error says what is wrong and nothing of the secret."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any, with any message.
+        CALLS[call]()
+    assert TEXT not in str(caught.value)
+    if call not in IN_THE_WRONG_PLACE:
+        assert found_in(caught.value.__traceback__, "zeroizepy") == []
