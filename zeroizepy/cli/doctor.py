@@ -19,7 +19,7 @@ from . import errors
 from .console import Output, size_text
 
 if TYPE_CHECKING:
-    from zeroizepy.slots import Protection
+    from zeroizepy.values import Protection
 
 __all__ = ["doctor_command", "protection_lines"]
 
