@@ -767,6 +767,25 @@ def test_an_interruption_leaves_the_file_and_nothing_else(tmp_path: Path, except
     assert (open_descriptors(), stats().cells) == before
 
 
+def test_an_interruption_carries_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the second of three passes: the report on the exception knows both, and calls nothing overwritten."""
+    monkeypatch.setattr(run, "SPAN_BYTES", 4096)
+
+    def stop(done: int, _total: int) -> None:
+        if done >= 5000 + 4096:
+            raise KeyboardInterrupt
+
+    path = make(tmp_path / "file")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        secure_delete(path, progress=stop)
+    report = getattr(caught.value, "report", None)
+    assert isinstance(report, ShredReport)
+    assert (report.verdict, report.unlinked, report.error) == ("not_in_place", False, "interrupted")
+    assert "failed:interrupted" in report.reasons
+    assert [each.bytes_written == 5000 for each in report.passes] == [True, False]
+    assert path.exists()
+
+
 def test_nothing_is_left_open(tmp_path: Path) -> None:
     """Success, refusal and failure all close what they opened and wipe their keys."""
     before = (open_descriptors(), stats().cells)

@@ -47,20 +47,28 @@ USES: dict[str, Callable[[CypherCell], Any]] = {
 }
 
 
+def wipe_after(cell: CypherCell, delay_s: float) -> None:
+    """End a cell a moment later, at another point of its use each time."""
+    time.sleep(delay_s)
+    cell.wipe()
+
+
 @pytest.mark.parametrize("use", USES)
 def test_wiped_while_it_is_used(use: str) -> None:
     """The right secret comes out, or the call raises; both happen."""
     outcomes = {"right": 0, "refused": 0}
+    turn = 0
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         stop = time.monotonic() + 1.0
         while time.monotonic() < stop or not all(outcomes.values()):
             cell = CypherCell(SECRET)
-            wiper = threading.Thread(target=cell.wipe)
+            turn += 1
+            wiper = threading.Thread(target=wipe_after, args=(cell, turn % 50 * 2e-5))
             wiper.start()
             try:
-                for _ in range(50):
+                for _ in range(1000):
                     assert USES[use](cell) == SECRET
                     outcomes["right"] += 1
             except CellWipedError:

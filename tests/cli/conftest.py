@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,3 +104,30 @@ def program() -> list[str]:
 def clean_environment() -> Callable[..., dict[str, str]]:
     """Makes an environment without what changes the looks of the output, with the variables given."""
     return environment
+
+
+@pytest.fixture
+def run_script(
+    tmp_path: Path, clean_environment: Callable[..., dict[str, str]]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `zeroizepy ARGUMENTS` in an interpreter after some preparation, both Python."""
+
+    def run(preparation: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        lines = [
+            textwrap.dedent(preparation),
+            "import sys",
+            f"sys.argv = ['zeroizepy', *{arguments!r}]",
+            "from zeroizepy.__main__ import main",
+            "sys.exit(main())",
+        ]
+        return subprocess.run(
+            [sys.executable, "-I", "-c", "\n".join(lines)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=clean_environment(**more),
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 import sysconfig
-import textwrap
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,31 +26,6 @@ if TYPE_CHECKING:
     Terminal = Callable[..., tuple[int, bytes]]
 
 needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc/PID/mem")
-
-
-@pytest.fixture
-def run_script(tmp_path: Path, clean_environment: Environment) -> Script:
-    """Run `zeroizepy ARGUMENTS` in an interpreter after some preparation, both Python."""
-
-    def run(preparation: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        lines = [
-            textwrap.dedent(preparation),
-            "import sys",
-            f"sys.argv = ['zeroizepy', *{arguments!r}]",
-            "from zeroizepy.__main__ import main",
-            "sys.exit(main())",
-        ]
-        return subprocess.run(
-            [sys.executable, "-I", "-c", "\n".join(lines)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=clean_environment(**more),
-            timeout=120,
-            check=False,
-        )
-
-    return run
 
 
 def lock_limit(size_bytes: int) -> str:
@@ -248,6 +222,18 @@ def test_reader_that_goes_away(program: list[str], clean_environment: Environmen
     )  # fmt: skip
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"]])
+def test_full_device_as_stdout(program: list[str], clean_environment: Environment, arguments: list[str]) -> None:
+    """One line that names stdout, and nothing from the interpreter's end."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*program, *arguments], stdout=full, stderr=subprocess.PIPE, cwd="/", env=clean_environment(), timeout=60,
+            check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, b"zeroizepy: error: stdout: no space left on device\n")
 
 
 def test_without_click_and_rich(run_script: Script) -> None:

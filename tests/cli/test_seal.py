@@ -14,9 +14,11 @@ from zeroizepy import CryptoKey, encrypt_data
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from subprocess import CompletedProcess
     from typing import Any
 
     Cli = Callable[..., Any]
+    Script = Callable[..., CompletedProcess[str]]
     Terminal = Callable[..., tuple[int, bytes]]
 
 TEXT = b"The quick brown fox. " * 100
@@ -283,3 +285,100 @@ def test_progress_bar_on_a_terminal(terminal: Terminal, key: Path, tmp_path: Pat
     status, shown = terminal("encrypt", "big", "--key", key.name)
     assert status == 0
     assert "━".encode() in shown
+
+
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+@pytest.mark.parametrize("by_descriptor", [False, True])
+@pytest.mark.parametrize("output", ["key.bin", "./key.bin", "link"])
+def test_key_file_is_never_replaced(
+    cli: Cli, key: Path, sealed: Path, command: str, output: str, *, by_descriptor: bool
+) -> None:
+    """The key in use as OUT, by any name and way to give it: refused even with --overwrite, and the key is whole."""
+    before = key.read_bytes()
+    (key.parent / "link").symlink_to(key.name)
+    file = "text" if command == "encrypt" else sealed.name
+    with open(key, "rb") as stream:
+        fd = stream.fileno()
+        given = ["--key-fd", fd] if by_descriptor else ["--key", key.name]
+        result = cli(command, file, *given, "-o", output, "--overwrite", pass_fds=(fd,))
+    assert result.status == 1
+    assert result.errors() == [
+        f"zeroizepy: error: {output}: is the key file",
+        "zeroizepy: hint: give another name with -o",
+    ]
+    assert key.read_bytes() == before
+
+
+KINDS = {"pipe": "a FIFO", "link": "a symbolic link", "dangling": "a symbolic link", "folder": "a directory"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+@pytest.mark.parametrize("name", KINDS)
+def test_only_regular_files_are_replaced(
+    cli: Cli, key: Path, sealed: Path, command: str, name: str, *, overwrite: bool
+) -> None:
+    """Anything else stays what it is, is named as the user named it, and no hint leads to --overwrite in vain."""
+    folder = key.parent
+    os.mkfifo(folder / "pipe")
+    (folder / "target").write_bytes(b"T")
+    (folder / "link").symlink_to("target")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "folder").mkdir()
+    before = {entry: os.lstat(folder / entry).st_ino for entry in os.listdir(folder)}
+    file = "text" if command == "encrypt" else sealed.name
+    result = cli(command, file, "--key", key.name, "-o", name, *(["--overwrite"] if overwrite else []))
+    assert result.status == 1
+    assert result.errors() == [
+        f"zeroizepy: error: {name}: is {KINDS[name]}",
+        "zeroizepy: hint: " + ("--overwrite replaces regular files only" if overwrite else "give another name with -o"),
+    ]
+    assert {entry: os.lstat(folder / entry).st_ino for entry in os.listdir(folder)} == before
+    assert (folder / "target").read_bytes() == b"T"
+
+
+def test_link_that_appears_while_writing_is_not_replaced(run_script: Script, key: Path, sealed: Path) -> None:
+    """The name is looked at again right before the rename, and what was written is gone."""
+    out = key.parent / "out"
+    out.write_bytes(b"old")
+    before = sorted(os.listdir(key.parent))
+    preparation = """
+        import os
+        import zeroizepy.cli.sealing as sealing
+        write = sealing.write_all
+        def swap(*arguments):
+            os.unlink("out")
+            os.symlink("text", "out")
+            write(*arguments)
+        sealing.write_all = swap
+        """
+    done = run_script(preparation, "decrypt", sealed.name, "--key", key.name, "-o", "out", "--overwrite")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "zeroizepy: error: out: is a symbolic link"
+    assert out.is_symlink()
+    assert sorted(os.listdir(key.parent)) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "fault", "hint"),
+    [
+        (
+            "-",
+            "-: standard streams are not supported in this version",
+            "give a file name; ./- is the file of this name",
+        ),
+        ("", "'': path must not be empty", "is a shell variable unset?"),
+    ],
+)
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+def test_paths_that_name_no_file(
+    cli: Cli, key: Path, sealed: Path, command: str, path: str, fault: str, hint: str
+) -> None:
+    """`-` does not become a file of that name, as FILE or as OUT; nor does nothing."""
+    file = "text" if command == "encrypt" else sealed.name
+    before = sorted(os.listdir(key.parent))
+    for arguments in ([path], [path, "-o", "out"], [file, "-o", path], [file, "-o", path, "--overwrite"]):
+        result = cli(command, *arguments, "--key", key.name)
+        assert result.status == 2
+        assert result.errors() == [f"zeroizepy: error: {fault}", f"zeroizepy: hint: {hint}"]
+    assert sorted(os.listdir(key.parent)) == before

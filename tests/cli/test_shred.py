@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Cli = Callable[..., Any]
+    Script = Callable[..., subprocess.CompletedProcess[str]]
     Environment = Callable[..., dict[str, str]]
     Terminal = Callable[..., tuple[int, bytes]]
 
@@ -225,10 +227,11 @@ def test_no_bar_on_a_terminal_that_cannot_draw(terminal: Terminal, tmp_path: Pat
 def test_interrupt_leaves_the_file_and_gives_130(
     tmp_path: Path, program: list[str], clean_environment: Environment
 ) -> None:
-    """Ctrl-C during the passes: one line, status 130, the file is still there."""
-    path = make(tmp_path, size=64 << 20)
+    """Ctrl-C during the passes: status 130 and the state of each path, as lines and as JSON; both files remain."""
+    path, later = make(tmp_path, size=64 << 20), make(tmp_path, "later")
+    make(tmp_path, "first")
     child = subprocess.Popen(
-        [*program, "shred", "-n", "1000", path.name],
+        [*program, "shred", "--json", "-n", "1000", "--no-rename", "first", path.name, "later"],
         cwd=tmp_path,
         env=clean_environment(),
         stdout=subprocess.PIPE,
@@ -239,6 +242,115 @@ def test_interrupt_leaves_the_file_and_gives_130(
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
-    # click begins with an empty line, which on a terminal ends the one that holds "^C".
-    assert (child.returncode, out, err.lstrip("\n")) == (130, "", "zeroizepy: error: interrupted\n")
-    assert path.exists()
+    assert child.returncode == 130
+    interrupted, not_begun = err.splitlines()
+    state = r"(partly overwritten \(pass 1|overwritten as far as pass \d+) of 1000\)?"
+    assert re.fullmatch(rf"zeroizepy: error: interrupted: report\.pdf is still there and {state}", interrupted)
+    assert not_begun == "zeroizepy: error: not begun: later"
+    assert path.stat().st_size == 64 << 20
+    assert later.read_bytes() == b"S" * 10_000
+    document = json.loads(out)
+    first, second, third = document["files"]
+    assert (first["path"], first["unlinked"], first["error"]) == ("first", True, None)
+    assert (second["verdict"], second["unlinked"]) == ("not_in_place", False)
+    assert f"zeroizepy: error: {second['error']}" == interrupted
+    assert third == {"path": "later", "error": "not begun: later"}
+    assert document["summary"] == {first["verdict"]: 1, "interrupted": 1, "not_begun": 1}
+
+
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [
+        ("_account", "is still there and partly overwritten (pass 1 of 3)"),
+        ("_remove", "is still there, its passes are done"),
+        ("_make_plan", "is still there"),
+    ],
+)
+def test_interrupt_says_what_became_of_each_file(run_script: Script, tmp_path: Path, step: str, state: str) -> None:
+    """Without --json: lines for the interrupted file and those not begun, and a summary."""
+    for name in ("hg", "q3"):
+        make(tmp_path, name)
+    preparation = f"""
+        from zeroizepy.shred.run import _Run
+        def interrupt(*_): raise KeyboardInterrupt
+        _Run.{step} = interrupt
+        """
+    done = run_script(preparation, "shred", "hg", "q3")
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == [
+        f"zeroizepy: error: interrupted: hg {state}",
+        "zeroizepy: error: not begun: q3",
+    ]
+    assert done.stdout == "2 paths: 1 interrupted, 1 not begun\n"
+    assert sorted(os.listdir(tmp_path)) == ["hg", "q3"]
+
+
+def shred_into(stdout: int, program: list[str], folder: Path, environment: dict[str, str], *options: str) -> Any:
+    """Shred three files of which the second is missing, with a stdout of one's own."""
+    first, last = make(folder, "a"), make(folder, "c")
+    done = subprocess.run(
+        [*program, "shred", *options, "a", "b", "c"],
+        stdout=stdout, stderr=subprocess.PIPE, cwd=folder, env=environment, timeout=60, check=False, text=True,
+    )  # fmt: skip
+    assert not first.exists()
+    assert not last.exists()
+    return done
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_reader_that_goes_away_does_not_stop_the_rest(
+    tmp_path: Path, program: list[str], clean_environment: Environment, options: list[str]
+) -> None:
+    """`shred a b c | true`: all are done, the failures are told, and then that of stdout."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = shred_into(writer, program, tmp_path, clean_environment(), *options)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "zeroizepy: error: b: no such file",
+        "zeroizepy: error: stdout: broken pipe",
+    ]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_device_as_stdout_does_not_stop_the_rest(
+    tmp_path: Path, program: list[str], clean_environment: Environment
+) -> None:
+    """`shred a b c > /dev/full`: as with a reader that goes away."""
+    with open("/dev/full", "wb") as full:
+        done = shred_into(full.fileno(), program, tmp_path, clean_environment())
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "zeroizepy: error: b: no such file",
+        "zeroizepy: error: stdout: no space left on device",
+    ]
+
+
+@pytest.mark.parametrize(("closing", "is_told"), [(">&-", True), (">&- 2>&-", False)])
+def test_closed_streams(
+    tmp_path: Path, program: list[str], clean_environment: Environment, closing: str, *, is_told: bool
+) -> None:
+    """Without stdout, or without stderr too, the files are done and the status speaks of them alone."""
+    for more, status in ([], 0), (["missing"], 1):
+        make(tmp_path, "a")
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'exec "$@" {closing}', "sh", *program, "shred", "a", *more],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, env=clean_environment(), timeout=60,
+            check=False, text=True,
+        )  # fmt: skip
+        told = "zeroizepy: error: missing: no such file\n" if more and is_told else ""
+        assert (done.returncode, done.stderr) == (status, told)
+        assert not (tmp_path / "a").exists()
+
+
+def test_empty_path_is_named(cli: Cli, tmp_path: Path) -> None:
+    """An unset shell variable is the likely cause, and the other paths are still done."""
+    path = make(tmp_path)
+    result = cli("shred", "", path.name)
+    assert result.status == 1
+    assert result.errors() == [
+        "zeroizepy: error: '': path must not be empty",
+        "zeroizepy: hint: is a shell variable unset?",
+    ]
+    assert not path.exists()

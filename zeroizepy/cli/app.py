@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from typing import TYPE_CHECKING
@@ -82,9 +81,11 @@ def run(arguments: Sequence[str]) -> int:
         _check_core()
         # A command returns its exit status; so does ctx.exit(), which click turns into a return value.
         status = _group.main(list(arguments), prog_name="zeroizepy", standalone_mode=False)
-        sys.stdout.flush()
+        _flush_stdout()
     except BrokenPipeError:
-        return _reader_is_gone()
+        # `zeroizepy doctor | head -1`: nothing to say.
+        errors.drop_stdout()
+        return errors.FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no traceback is ever shown unasked.
         return errors.report(error)
     return int(status or 0)
@@ -99,7 +100,12 @@ def _check_core() -> None:
         raise errors.Failure(fault, hint or "check the ZEROIZEPY_ variables of the environment") from error
 
 
-def _reader_is_gone() -> int:
-    """`zeroizepy doctor | head -1`: nothing to say; keep the interpreter from flushing into the pipe at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return errors.FAILED
+def _flush_stdout() -> None:
+    if sys.stdout is None:  # Started with >&-: nobody wants the output.
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        errors.drop_stdout()
+        error.filename = "stdout"
+        raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import sys
 from contextlib import contextmanager
@@ -11,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.text import Text
 
-from .errors import printable
+from .errors import drop_stdout, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Output", "progress_bar", "size_text"]
+__all__ = ["LastingOutput", "Output", "progress_bar", "size_text"]
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _LABEL_WIDTH = 14
@@ -30,15 +32,22 @@ def size_text(size_bytes: int) -> str:
     return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich ends the program here; whether it ends is for the command to say."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Output:
     """Lines on stdout, styled where a terminal reads them.
 
     Everything is printed as literal text: file names are escaped, never taken for markup or control sequences, and
-    never wrapped.
+    never wrapped. A write that fails is an OSError with the file name "stdout"; a closed stdout (`>&-`) takes
+    everything and shows nothing.
     """
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line."""
@@ -55,16 +64,47 @@ class Output:
         text.append(self._encodable(value), style=f"not dim {style}")
         self._print(text)
 
+    def document(self, value: object) -> None:
+        """A value as JSON, its lines as they are."""
+        self._print(Text(json.dumps(value, indent=2)))
+
     def _print(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True)
+        try:
+            self._console.print(text, soft_wrap=True)
+        except OSError as error:
+            drop_stdout()
+            error.filename = "stdout"
+            raise
 
     def _encodable(self, text: str) -> str:
         encoding = self._console.encoding or "ascii"
         return printable(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
+class LastingOutput(Output):
+    """An output that may fail while the job goes on: it keeps the first failure and is silent from then on.
+
+    Attributes:
+        failure: What the system said, or None.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: OSError | None = None
+
+    def _print(self, text: Text) -> None:
+        if self.failure is not None:
+            return
+        try:
+            super()._print(text)
+        except OSError as error:
+            self.failure = error
+
+
 def _is_live(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    return (
+        not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    )
 
 
 @contextmanager

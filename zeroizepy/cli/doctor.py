@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -155,7 +154,7 @@ def doctor_command(as_json: bool) -> int:
     protection, trial_error = _trial()
     found = _collect(protection, trial_error)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        Output().document(found)
     else:
         output = Output()
         _show_memory(output, found, protection)

@@ -11,7 +11,7 @@ from click import Abort, ClickException, UsageError
 
 from zeroizepy.exceptions import SecureWipeError, ZeroizeError
 
-__all__ = ["Failure", "describe", "printable", "report", "say"]
+__all__ = ["Failure", "describe", "drop_stdout", "printable", "report", "say"]
 
 INTERRUPTED = 130
 FAILED = 1
@@ -49,12 +49,23 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line to stderr; when nobody reads it any more, there is nobody to tell."""
-    with suppress(BrokenPipeError):
+    """Write one line to stderr; when that is closed or takes nothing more, there is nobody to tell."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError):
         encoding = getattr(sys.stderr, "encoding", None) or "ascii"
         line = f"zeroizepy: {printable(text)}\n"
         sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
         sys.stderr.flush()
+
+
+def drop_stdout() -> None:
+    """After a failed write: keep the interpreter from trying the rest again at its end."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.dup2(null, sys.stdout.fileno())
+    finally:
+        os.close(null)
 
 
 def _split(text: str) -> tuple[str, str | None]:
@@ -130,6 +141,6 @@ def report(error: BaseException, path: str | None = None) -> int:
     if failure.hint:
         say(f"hint: {failure.hint}")
     if os.environ.get(_TRACEBACK_VARIABLE) == "1" and not isinstance(error, (Failure, ClickException)):
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             traceback.print_exception(type(error), error, error.__traceback__)
     return failure.status

@@ -12,14 +12,40 @@ from typing import TYPE_CHECKING
 from zeroizepy.file import secure_delete
 from zeroizepy.utils import secure_clear
 
-from .errors import Failure
+from .errors import BAD_USAGE, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["NewFile", "naming", "new_file", "open_regular", "read_secret", "sync_directory", "write_all"]
+__all__ = [
+    "EMPTY_PATH",
+    "NewFile",
+    "check_free",
+    "check_path",
+    "naming",
+    "new_file",
+    "open_regular",
+    "read_secret",
+    "sync_directory",
+    "write_all",
+]
 
 _STEP_BYTES = 4 << 20
+EMPTY_PATH = ("'': path must not be empty", "is a shell variable unset?")
+"""Fault and hint."""
+
+
+def check_path(path: str) -> None:
+    """Refuse what is no name of a file, before anything is opened.
+
+    Raises:
+        Failure: The path is empty, or `-`, which elsewhere means a standard stream.
+    """
+    if not path:
+        raise Failure(*EMPTY_PATH, BAD_USAGE)
+    if path == "-":
+        fault = "-: standard streams are not supported in this version"
+        raise Failure(fault, "give a file name; ./- is the file of this name", BAD_USAGE)
 
 
 @contextmanager
@@ -63,7 +89,12 @@ def open_regular(path: str, most_bytes: int, remedy: str) -> Iterator[tuple[int,
 
 
 def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
+    kinds = (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISLNK, "a symbolic link"),
+    )
     return next((name for test, name in kinds if test(mode)), "a device")
 
 
@@ -142,9 +173,18 @@ class NewFile:
             raise
 
     def publish(self) -> None:
-        """Flush, and give the file its name: replacing what stands there when that was allowed, else never."""
+        """Flush, and give the file its name: replacing a regular file when that was allowed, else nothing."""
         os.fsync(self.fd)
+        try:
+            self._take_name()
+        except OSError as error:
+            error.filename, error.filename2 = self._path, None  # The temporary name means nothing to the user.
+            raise
+        sync_directory(self._path)
+
+    def _take_name(self) -> None:
         if self._overwrite:
+            check_free(self._path, overwrite=True)  # Writing took its time; something else may stand there by now.
             os.replace(self._temporary, self._path)
         else:
             try:
@@ -154,7 +194,6 @@ class NewFile:
                 raise exists(self._path) from None
             except OSError:
                 self._publish_without_links()
-        sync_directory(self._path)
 
     def _publish_without_links(self) -> None:
         """FAT and some network file systems have no hard links: take the name with an empty file, then replace that."""
@@ -180,15 +219,34 @@ def exists(path: str) -> Failure:
     return Failure(f"{path}: exists already", "give another name with -o, or --overwrite to replace it")
 
 
+def check_free(path: str, *, overwrite: bool) -> None:
+    """Check that a result may take a name.
+
+    Only regular files are ever replaced: a rename would put one in the place of a link, a FIFO or a device.
+
+    Raises:
+        Failure: Something else stands there, or a file and `overwrite` is False.
+        OSError: The system would not say what stands there.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        remedy = "--overwrite replaces regular files only" if overwrite else "give another name with -o"
+        raise Failure(f"{path}: is {_kind(mode)}", remedy)
+    if not overwrite:
+        raise exists(path)
+
+
 @contextmanager
 def new_file(path: str, overwrite: bool) -> Iterator[NewFile]:
     """Write a new file (mode 600) beside `path`; it gets that name when the block ends well, and is gone otherwise.
 
     Raises:
-        Failure: Something stands at `path` and `overwrite` is False.
+        Failure: Something stands at `path` that `overwrite` does not allow to replace.
     """
-    if not overwrite and os.path.lexists(path):
-        raise exists(path)
+    check_free(path, overwrite=overwrite)
     with naming(path):
         file = NewFile(path, overwrite)
         try:

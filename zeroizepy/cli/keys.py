@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ from .errors import Failure
 from .files import naming, sync_directory, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["key_options", "keygen_command", "load_key"]
 
@@ -39,8 +40,12 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def load_key(key_file: str | None, key_fd: int | None) -> CryptoKey:
-    """Read the key that the options name.
+@contextmanager
+def load_key(key_file: str | None, key_fd: int | None) -> Iterator[tuple[CryptoKey, os.stat_result]]:
+    """Read the key that the options name, and close it when the block ends.
+
+    Yields:
+        The key, and the status of what it was read from.
 
     Raises:
         UsageError: Not exactly one of the two was given.
@@ -51,7 +56,17 @@ def load_key(key_file: str | None, key_fd: int | None) -> CryptoKey:
         raise click.UsageError("give one of --key KEYFILE and --key-fd N", click.get_current_context())
     if key_file is None:
         assert key_fd is not None  # noqa: S101 - one of them is given.
-        return _read_key(key_fd, f"--key-fd {key_fd}")
+        name = f"--key-fd {key_fd}"
+        with naming(name):
+            status = os.fstat(key_fd)
+        key = _read_key(key_fd, name)
+    else:
+        key, status = _read_key_file(key_file)
+    with key:
+        yield key, status
+
+
+def _read_key_file(key_file: str) -> tuple[CryptoKey, os.stat_result]:
     try:
         fd = os.open(key_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
@@ -65,8 +80,9 @@ def load_key(key_file: str | None, key_fd: int | None) -> CryptoKey:
             raise Failure(f"{key_file}: no such key file", "make one with 'zeroizepy keygen KEYFILE'") from None
         raise
     try:
-        _check_key_file(key_file, os.fstat(fd))
-        return _read_key(fd, key_file)
+        status = os.fstat(fd)
+        _check_key_file(key_file, status)
+        return _read_key(fd, key_file), status
     finally:
         os.close(fd)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +14,7 @@ from zeroizepy.exceptions import DecryptionError, LockLimitError
 
 from .console import Output, progress_bar, size_text
 from .errors import Failure, say
-from .files import exists, new_file, open_regular, read_secret, write_all
+from .files import check_free, check_path, new_file, open_regular, read_secret, write_all
 from .keys import key_options, load_key
 
 if TYPE_CHECKING:
@@ -34,20 +34,20 @@ _TOO_LARGE = "this version encrypts a file as one message in memory; split it"
 
 
 def _output_options(command: Callable[..., int]) -> Callable[..., int]:
-    command = click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")(command)
+    command = click.option("--overwrite", is_flag=True, help="Replace OUT if it is a regular file.")(command)
     text = f"Default: FILE with {SUFFIX} added or taken off."
     return click.option("-o", "--output", metavar="OUT", help=text)(command)
 
 
-def _check_output(source: os.stat_result, path: str, overwrite: bool) -> None:
-    try:
+def _check_output(path: str, source: os.stat_result, key: os.stat_result, *, overwrite: bool) -> None:
+    """Refuse an OUT that stands for the input or the key, by whatever name, or that may not be replaced."""
+    target = None
+    with suppress(OSError):  # Nothing is there, or a link that leads nowhere: the check of the name itself decides.
         target = os.stat(path)
-    except FileNotFoundError:
-        return
-    if os.path.samestat(source, target):
-        raise Failure(f"{path}: is the input itself", "give another name with -o")
-    if not overwrite:
-        raise exists(path)
+    for known, text in ((source, "is the input itself"), (key, "is the key file")):
+        if target is not None and os.path.samestat(known, target):
+            raise Failure(f"{path}: {text}", "give another name with -o")
+    check_free(path, overwrite=overwrite)
 
 
 def _tell_size(path: str, size_bytes: int) -> None:
@@ -85,9 +85,12 @@ def encrypt_command(file: str, key_file: str | None, key_fd: int | None, output:
     so it can be swapped meanwhile. 2 GiB at most. OUT holds the 12-byte nonce, the ciphertext and the 16-byte tag, has
     mode 600, and appears only when it is complete. Neither name nor size of FILE is hidden.
     """
+    check_path(file)
     target = output if output is not None else file + SUFFIX
-    with load_key(key_file, key_fd) as key, open_regular(file, MOST_BYTES, _TOO_LARGE) as (fd, status):
-        _check_output(status, target, overwrite)
+    check_path(target)
+    source = open_regular(file, MOST_BYTES, _TOO_LARGE)
+    with load_key(key_file, key_fd) as (key, key_status), source as (fd, status):
+        _check_output(target, status, key_status, overwrite=overwrite)
         size = status.st_size
         _tell_size(file, size)
         with _steps(file, 2 * size + OVERHEAD_BYTES) as advance:
@@ -111,12 +114,15 @@ def decrypt_command(file: str, key_file: str | None, key_fd: int | None, output:
     has room for it; more passes through ordinary memory, which is said and zeroed afterwards. OUT has mode 600 and
     appears only when it is complete.
     """
+    check_path(file)
     if output is None and (not file.endswith(SUFFIX) or os.path.basename(file) == SUFFIX):
         text = f"{file} does not end in {SUFFIX}: name the output with -o OUT"
         raise click.UsageError(text, click.get_current_context())
     target = output if output is not None else file.removesuffix(SUFFIX)
-    with load_key(key_file, key_fd) as key, open_regular(file, MOST_BYTES + OVERHEAD_BYTES, _TOO_LARGE) as (fd, status):
-        _check_output(status, target, overwrite)
+    check_path(target)
+    source = open_regular(file, MOST_BYTES + OVERHEAD_BYTES, _TOO_LARGE)
+    with load_key(key_file, key_fd) as (key, key_status), source as (fd, status):
+        _check_output(target, status, key_status, overwrite=overwrite)
         size = status.st_size
         if size < OVERHEAD_BYTES:
             raise Failure(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import os
 import warnings
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +15,11 @@ from zeroizepy.exceptions import SecureMemoryWarning
 from zeroizepy.file import ShredReport, explain, secure_delete
 
 from . import errors
-from .console import Output, progress_bar, size_text
+from .console import LastingOutput, Output, progress_bar, size_text
+from .files import EMPTY_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["show_report", "shred_command"]
 
@@ -38,11 +41,12 @@ def _parse_pattern(_ctx: click.Context, _parameter: click.Parameter, value: str)
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """One path: its report if there is one, and what failed."""
+    """One path: its report if there is one, what failed, and what the summary counts that as."""
 
     path: str
     report: ShredReport | None
-    failure: errors.Failure | None
+    failure: errors.Failure | None = None
+    counted_as: str = "failed"
 
     def to_dict(self) -> dict[str, Any]:
         base = {} if self.report is None else self.report.to_dict()
@@ -82,25 +86,73 @@ def _show_plan(output: Output, report: ShredReport) -> None:
 
 
 def _one(path: str, quiet: bool, options: dict[str, Any]) -> _Outcome:
-    """Shred one path. Only Ctrl-C ends the run over all; everything else becomes an outcome."""
+    """Shred one path. Whatever happens becomes an outcome; only that of Ctrl-C ends the run over all."""
+    if not path:
+        return _Outcome(path, None, errors.Failure(*EMPTY_PATH))
     try:
         with progress_bar(path, quiet=quiet) as show, warnings.catch_warnings():
             # The report says the same, and more; a warning that memory is not locked is no part of it.
             warnings.simplefilter("ignore")
             warnings.simplefilter("default", SecureMemoryWarning)
             report = secure_delete(path, progress=show, **options)
+    except KeyboardInterrupt as error:
+        found = _report_of(error)
+        failure = errors.Failure(f"interrupted: {path} {_state(path, found)}", None, errors.INTERRUPTED)
+        return _Outcome(path, found, failure, "interrupted")
     except Exception as error:  # noqa: BLE001 - one failing path does not stop the others.
-        found = getattr(error, "report", None)
-        return _Outcome(path, found if isinstance(found, ShredReport) else None, errors.describe(error, path))
+        return _Outcome(path, _report_of(error), errors.describe(error, path))
     if not report.existed:
         return _Outcome(path, report, errors.Failure(f"{path}: no such file"))
-    return _Outcome(path, report, None)
+    return _Outcome(path, report)
+
+
+def _report_of(error: BaseException) -> ShredReport | None:
+    found = getattr(error, "report", None)
+    return found if isinstance(found, ShredReport) else None
+
+
+def _state(path: str, report: ShredReport | None) -> str:
+    """What an interruption left of a path, as the predicate of a sentence."""
+    if report is not None and report.unlinked:
+        return "is unlinked"
+    if not os.path.lexists(path):
+        return "is gone from its name; it may be left in the folder under a random one"
+    if report is None or report.plan is None or not report.passes:
+        return "is still there"
+    number, total = len(report.passes), len(report.plan.passes)
+    if number == total and report.passes[-1].bytes_written == report.size_bytes:
+        return "is still there, its passes are done"
+    if number == 1:
+        return f"is still there and partly overwritten (pass 1 of {total})"
+    return f"is still there and overwritten as far as pass {number} of {total}"
+
+
+def _all(
+    paths: tuple[str, ...], quiet: bool, options: dict[str, Any], show: Callable[[_Outcome], None]
+) -> list[_Outcome]:
+    """Shred one path after the other, and show each outcome; Ctrl-C leaves the rest alone."""
+    outcomes: list[_Outcome] = []
+    try:
+        for path in paths:
+            outcomes.append(_one(path, quiet, options))
+            show(outcomes[-1])
+            if outcomes[-1].counted_as == "interrupted":
+                break
+    except KeyboardInterrupt:  # Between two files, or while one was shown.
+        if len(outcomes) == len(paths):
+            raise
+        errors.say("error: interrupted")
+    for path in paths[len(outcomes) :]:
+        failure = errors.Failure(f"not begun: {path}", None, errors.INTERRUPTED)
+        outcomes.append(_Outcome(path, None, failure, "not_begun"))
+        show(outcomes[-1])
+    return outcomes
 
 
 def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str, int]]:
     def name_of(outcome: _Outcome) -> str:
         if outcome.failure is not None:
-            return "failed"
+            return outcome.counted_as
         verdict = None if outcome.report is None else outcome.report.verdict
         return "planned" if dry_run else verdict or "nothing_to_overwrite"
 
@@ -149,7 +201,9 @@ def shred_command(
       overwritten           each block was written and flushed
       not_in_place          old bytes may remain, for the reasons that follow it
     The file is unlinked in all three cases, and the exit status is 0. It is 1 when a
-    path was missing, refused or failed; the others are still done.
+    path was missing, refused or failed, or stdout took no more; the others are still
+    done. Ctrl-C ends the run with status 130 and the state of each path; the one at
+    hand stays in place, partly overwritten.
 
     An overwrite does not reach earlier copies (backups, snapshots, editors, swap), remapped sectors, and cells that a
     flash device keeps; copy-on-write file systems write elsewhere. For data there, encrypt from the start and shred
@@ -165,20 +219,20 @@ def shred_command(
         "allow_hard_links": allow_hard_links,
         "follow_symlinks": follow_symlinks,
     }
-    output = Output()
-    outcomes = []
-    for path in paths:
-        outcome = _one(path, quiet or as_json, options)
-        outcomes.append(outcome)
+    output = LastingOutput()
+
+    def show(outcome: _Outcome) -> None:
         if outcome.failure is not None:
-            sys.stdout.flush()
             errors.report(outcome.failure)
         elif not quiet and not as_json and outcome.report is not None:
-            output.line(path, "bold")
+            output.line(outcome.path, "bold")
             (_show_plan if dry_run else show_report)(output, outcome.report)
+
+    outcomes = _all(paths, quiet or as_json, options, show)
     text, counts = _summary(outcomes, dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps({"files": [each.to_dict() for each in outcomes], "summary": counts}, indent=2))
+        output.document({"files": [each.to_dict() for each in outcomes], "summary": counts})
     elif not quiet and len(outcomes) > 1:
         output.line(text)
-    return errors.FAILED if any(each.failure for each in outcomes) else 0
+    status = max(0 if each.failure is None else each.failure.status for each in outcomes)
+    return status if output.failure is None else max(status, errors.report(output.failure))
