@@ -80,6 +80,17 @@ int zpy_backing_kind(void);
 void zpy_stats_read(struct zpy_stats *stats_out);
 /* Wipe every cell of this process. Returns how many were live. */
 uint64_t zpy_purge(void);
+/* Take the lock limit anew, after it was changed: the soft limit is raised to the hard one, and the budget follows, unless
+ * zpy_init was given one. Returns the budget in bytes. What is locked already stays. */
+uint64_t zpy_process_refresh_budget(void);
+/* May this process be dumped and traced by its own user? PR_GET_DUMPABLE's 0 no, 1 yes, 2 by root alone; or minus a
+ * zpy_status: ZPY_UNSUPPORTED off Linux. */
+int zpy_process_dumpable(void);
+/* Set it to 0 or 1. ZPY_SYSTEM or, off Linux, ZPY_UNSUPPORTED when it stays as it is. */
+int zpy_process_set_dumpable(int dumpable);
+/* For good, no program that the calling thread or its later children execute gains privileges (set-user-ID and the like).
+ * Other threads that run already are not reached. Status as zpy_process_set_dumpable. */
+int zpy_process_set_no_new_privileges(void);
 /* Has libsodium AES-256-GCM on this CPU? 1 or 0. */
 int zpy_has_aes(void);
 /* "1.0.20" and so on, a static string. */

@@ -4,7 +4,13 @@
 #include <errno.h>
 #include <pthread.h>
 
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
+
 static bool started = false;
+/* What zpy_init was given; 0: from the lock limit. */
+static uint64_t asked_budget = 0;
 
 static void
 before_fork(void)
@@ -47,10 +53,54 @@ zpy_init(int allow_secretmem, uint64_t budget_bytes)
     zpy_registers_setup();
     zpy_pages_setup(allow_secretmem != 0);
     zpy_lock();
+    asked_budget = budget_bytes;
     zpy_arena_set_budget(budget_bytes);
     zpy_unlock();
     started = true;
     return ZPY_OK;
+}
+
+uint64_t
+zpy_process_refresh_budget(void)
+{
+    struct zpy_stats stats = {0};
+    zpy_lock();
+    zpy_arena_set_budget(asked_budget);
+    zpy_arena_stats(&stats);
+    zpy_unlock();
+    return stats.budget_bytes;
+}
+
+int
+zpy_process_dumpable(void)
+{
+#if defined(__linux__)
+    int const value = prctl(PR_GET_DUMPABLE, 0UL, 0UL, 0UL, 0UL);
+    return value >= 0 ? value : -ZPY_SYSTEM;
+#else
+    return -ZPY_UNSUPPORTED;
+#endif
+}
+
+int
+zpy_process_set_dumpable(int dumpable)
+{
+#if defined(__linux__)
+    return prctl(PR_SET_DUMPABLE, dumpable != 0 ? 1UL : 0UL, 0UL, 0UL, 0UL) == 0 ? ZPY_OK : ZPY_SYSTEM;
+#else
+    (void) dumpable; /* There is nothing to set. */
+    return ZPY_UNSUPPORTED;
+#endif
+}
+
+int
+zpy_process_set_no_new_privileges(void)
+{
+#if defined(__linux__)
+    return prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) == 0 ? ZPY_OK : ZPY_SYSTEM;
+#else
+    return ZPY_UNSUPPORTED;
+#endif
 }
 
 int

@@ -14,7 +14,7 @@ LEVELS = [
     {"exceptions", "values"},
     {"_native"},
     {"_lib"},
-    {"slots"},
+    {"slots", "hardening"},
     {"loaders", "shred", "device", "memory", "process"},
     {"view"},
     {"crypto", "cell", "file", "os_erase", "utils"},

@@ -1,6 +1,6 @@
-"""What the system gives this process: limits, core dumps, swap, who may trace it. Read-only facts, nothing is changed.
+"""What the system gives this process: limits, core dumps, swap, who may trace it; and `harden`, which changes some.
 
-A fact that the system would not tell is None, never a guess.
+`facts` changes nothing. A fact that the system would not tell is None, never a guess.
 """
 
 from __future__ import annotations
@@ -9,21 +9,35 @@ import os
 from dataclasses import dataclass
 
 from ._lib import ffi, lib
+from .hardening import (
+    HardenPart,
+    HardenReport,
+    Limit,
+    disable_core_dumps,
+    harden,
+    raise_lock_limit,
+    read_dumpable,
+    read_limit,
+    read_no_new_privileges,
+    read_text,
+    set_no_new_privileges,
+    set_not_dumpable,
+)
 
-__all__ = ["CoreDumps", "Limit", "ProcessFacts", "SwapArea", "facts"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A resource limit in bytes; None means unlimited.
-
-    Attributes:
-        soft_bytes: What is enforced.
-        hard_bytes: What an unprivileged process may raise it to.
-    """
-
-    soft_bytes: int | None
-    hard_bytes: int | None
+__all__ = [
+    "CoreDumps",
+    "HardenPart",
+    "HardenReport",
+    "Limit",
+    "ProcessFacts",
+    "SwapArea",
+    "disable_core_dumps",
+    "facts",
+    "harden",
+    "raise_lock_limit",
+    "set_no_new_privileges",
+    "set_not_dumpable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +47,8 @@ class CoreDumps:
     Attributes:
         limit: RLIMIT_CORE. A soft limit of 0 stops core files, but not always a program that `pattern` pipes to.
         pattern: /proc/sys/kernel/core_pattern: a file name, or a program after "|"; None when it cannot be read.
-        dumpable: Whether the kernel lets this process be dumped and traced by its own user. Read from the owner of
-            /proc/self, which becomes root for a process that is not dumpable; so None for root itself.
+        dumpable: Whether the kernel dumps this process at all: False only for PR_GET_DUMPABLE 0, when only root may
+            trace it, too. None off Linux.
     """
 
     limit: Limit | None
@@ -70,6 +84,7 @@ class ProcessFacts:
         core_dumps: See CoreDumps.
         swap: Areas in use, for the whole system; None when /proc/swaps cannot be read. In a container they are the
             host's, if it shows them.
+        no_new_privileges: Whether no thread can gain privileges by executing a program; None when the system is silent.
         ptrace_scope: 0 to 3, from the Yama security module; None when the kernel does not have it, and then processes
             of the same user may trace each other.
         cpu_aes: Whether libsodium does AES-256-GCM on this CPU.
@@ -80,6 +95,7 @@ class ProcessFacts:
     lock_limit: Limit | None
     core_dumps: CoreDumps
     swap: tuple[SwapArea, ...] | None
+    no_new_privileges: bool | None
     ptrace_scope: int | None
     cpu_aes: bool
     secretmem: bool
@@ -91,37 +107,9 @@ class ProcessFacts:
         return str(ffi.string(lib.zpy_sodium_version()).decode())
 
 
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().strip()
-    except OSError:
-        return None
-
-
-def _limit(name: str) -> Limit | None:
-    try:
-        import resource
-    except ImportError:  # Windows.
-        return None
-    pair = resource.getrlimit(getattr(resource, name))
-    soft, hard = (None if value == resource.RLIM_INFINITY else value for value in pair)
-    return Limit(soft, hard)
-
-
-def _dumpable() -> bool | None:
-    """Source: proc_pid(5), on the ownership of /proc/PID."""
-    if not hasattr(os, "geteuid") or os.geteuid() == 0:
-        return None
-    try:
-        return os.stat("/proc/self").st_uid == os.geteuid()
-    except OSError:
-        return None
-
-
 def _is_encrypted(path: str) -> bool | None:
     device = os.path.basename(os.path.realpath(path))
-    uuid = _read(f"/sys/class/block/{device}/dm/uuid")
+    uuid = read_text(f"/sys/class/block/{device}/dm/uuid")
     return True if uuid is not None and uuid.startswith("CRYPT-") else None
 
 
@@ -141,14 +129,21 @@ def facts() -> ProcessFacts:
 
     Does not reach: the hypervisor, the firmware, and settings of a container's host that /proc does not show.
     """
-    swaps = _read("/proc/swaps")
-    scope = _read("/proc/sys/kernel/yama/ptrace_scope")
+    swaps = read_text("/proc/swaps")
+    scope = read_text("/proc/sys/kernel/yama/ptrace_scope")
+    dumpable = read_dumpable()
+    core_dumps = CoreDumps(
+        read_limit("RLIMIT_CORE"),
+        read_text("/proc/sys/kernel/core_pattern"),
+        None if dumpable is None else dumpable != 0,
+    )
     secretmem = bool(lib.zpy_backing_kind() == lib.ZPY_BACKING_SECRETMEM)
     opted_out = os.environ.get("ZEROIZEPY_BACKEND") == "mlock"
     return ProcessFacts(
-        lock_limit=_limit("RLIMIT_MEMLOCK"),
-        core_dumps=CoreDumps(_limit("RLIMIT_CORE"), _read("/proc/sys/kernel/core_pattern"), _dumpable()),
+        lock_limit=read_limit("RLIMIT_MEMLOCK"),
+        core_dumps=core_dumps,
         swap=None if swaps is None else parse_swaps(swaps),
+        no_new_privileges=read_no_new_privileges(),
         ptrace_scope=int(scope) if scope is not None and scope.isdigit() else None,
         cpu_aes=lib.zpy_has_aes() == 1,
         secretmem=secretmem,

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -21,7 +23,8 @@
 static volatile int armed = 0;
 static volatile int counts[32];
 static char const *const names[] = {"mlock", "mprotect", "mmap",  "memfd_secret", "madvise", "ftruncate", "write",
-                                    "pwrite", "fsync",   "fdatasync", "read",      "pread",   "unlink",    "munmap"};
+                                    "pwrite", "fsync",   "fdatasync", "read",      "pread",   "unlink",    "munmap",
+                                    "prctl",  "setrlimit"};
 
 /* Begin (1) or end (0) to count and to fail; counts start again at 0. Returns how often a call of ours failed so far. */
 static volatile int failures = 0;
@@ -87,6 +90,20 @@ WRAP(int, ftruncate, (int fd, off_t length), (fd, length))
 WRAP(int, fsync, (int fd), (fd))
 WRAP(int, fdatasync, (int fd), (fd))
 WRAP(int, unlink, (char const *path), (path))
+/* CPython may be built to call either. */
+WRAP(int, setrlimit, (__rlimit_resource_t which, struct rlimit const *limit), (which, limit))
+
+int
+setrlimit64(__rlimit_resource_t which, struct rlimit64 const *limit)
+{
+    int const number = fault("setrlimit");
+    if (number > 0) {
+        errno = number;
+        return -1;
+    }
+    return REAL(setrlimit64)(which, limit);
+}
+
 WRAP(void *, mmap, (void *address, size_t length, int mode, int flags, int fd, off_t offset),
      (address, length, mode, flags, fd, offset))
 
@@ -108,6 +125,24 @@ WRAP_IO(write, void const *, (int fd, void const *bytes, size_t length), (fd, by
 WRAP_IO(read, void *, (int fd, void *bytes, size_t length), (fd, bytes, length))
 WRAP_IO(pwrite, void const *, (int fd, void const *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
 WRAP_IO(pread, void *, (int fd, void *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
+
+int
+prctl(int option, ...)
+{
+    va_list list;
+    unsigned long argument[4];
+    va_start(list, option);
+    for (int index = 0; index < 4; index++) {
+        argument[index] = va_arg(list, unsigned long);
+    }
+    va_end(list);
+    int const number = fault("prctl");
+    if (number > 0) {
+        errno = number;
+        return -1;
+    }
+    return REAL(prctl)(option, argument[0], argument[1], argument[2], argument[3]);
+}
 
 long
 syscall(long number, ...)
