@@ -126,7 +126,7 @@ def test_doctor_shows_each_fact(cli: Cli) -> None:
     labels = {line.strip().split("  ")[0] for line in result.out.splitlines() if line.startswith("  ")}
     assert labels >= {
         "memfd_secret", "lock limit", "lock budget", "backing", "core limit", "core pattern", "dumpable",
-        "swap", "ptrace scope", "CPU AES", "libsodium", "kernel", "python",
+        "programs run", "swap", "ptrace scope", "CPU AES", "libsodium", "kernel", "python",
     }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_doctor_json_has_stable_keys(cli: Cli) -> None:
     assert list(found) == [
         "zeroizepy", "python", "system", "kernel", "machine", "libsodium", "cpu_aes", "secretmem",
         "secretmem_refused_by", "lock_limit", "lock_budget_bytes", "trial", "trial_error", "core_dumps", "swap",
-        "ptrace_scope", "can_lock",
+        "no_new_privileges", "ptrace_scope", "can_lock", "findings",
     ]  # fmt: skip
     hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     assert found["lock_limit"]["hard_bytes"] == (None if hard == resource.RLIM_INFINITY else hard)

@@ -16,6 +16,7 @@ from zeroizepy.memory import stats
 
 from . import errors
 from .console import Output, size_text
+from .findings import NOTE, OK, SERIOUS, Finding, find
 
 if TYPE_CHECKING:
     from zeroizepy.values import Protection
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor_command", "protection_lines"]
 
 _TRIAL_BYTES = 32
+_STYLES = {OK: "green", NOTE: "yellow", SERIOUS: "red"}
 _PTRACE_SCOPES = {
     0: "0: processes of the same user may trace each other",
     1: "1: a process may trace its own children",
@@ -82,6 +84,7 @@ def _collect(protection: Protection | None, trial_error: str | None) -> dict[str
         "trial_error": trial_error,
         "core_dumps": asdict(facts.core_dumps),
         "swap": None if facts.swap is None else [asdict(area) for area in facts.swap],
+        "no_new_privileges": facts.no_new_privileges,
         "ptrace_scope": facts.ptrace_scope,
         "can_lock": protection is not None and protection.locked,
     }
@@ -125,8 +128,14 @@ def _show_surroundings(output: Output, found: dict[str, Any]) -> None:
     is_off = limit is not None and limit["soft_bytes"] == 0
     output.fact("core limit", _limit_text(limit), "green" if is_off else "yellow")
     output.fact("core pattern", core["pattern"] if core["pattern"] is not None else "unknown: cannot be read")
-    dumpable = {True: "yes", False: "no", None: "unknown: the system does not show it to root"}
+    dumpable = {True: "yes", False: "no", None: "unknown: the system does not tell"}
     output.fact("dumpable", dumpable[core["dumpable"]])
+    privileges = {
+        True: "cannot gain privileges",
+        False: "may gain privileges",
+        None: "unknown: the system does not tell",
+    }
+    output.fact("programs run", privileges[found["no_new_privileges"]])
     _show_swap(output, found["swap"])
     scope = found["ptrace_scope"]
     absent = "not there (no Yama): processes of the same user may trace each other"
@@ -144,24 +153,44 @@ def _show_build(output: Output, found: dict[str, Any]) -> None:
     output.fact("kernel", f"{found['system']} {found['kernel']} {found['machine']}")
 
 
+def _show_findings(output: Output, findings: list[Finding]) -> None:
+    output.title("Findings, and what to change")
+    for finding in findings:
+        output.fact(finding.topic, f"{finding.severity}: {finding.found}", _STYLES[finding.severity])
+        for change in finding.change:
+            output.fact("", f"- {change}")
+
+
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON on stdout.")
 def doctor_command(as_json: bool) -> int:
-    """Show what this machine gives: lock limit, backing, core dumps, swap, tracing, CPU.
+    """Show what this machine gives: lock limit, backing, core dumps, swap, tracing, CPU; and what to change.
 
-    Exit status 1 when memory cannot be locked at all, else 0.
-    """
+    It speaks of the process it runs in: run it as the user, and in the unit or container, that will hold the secrets.
+
+    \b
+    Findings are ok, note or serious. Serious is what breaks the promise itself:
+      lock        memory cannot be locked, or less than 64 KiB of it
+      swap        unencrypted swap, and secrets that are not locked
+      core_dumps  core dumps, and secrets that are not left out of them
+    Notes are what could be better; they concern copies that a program makes of
+    its secrets, and what root or the same user can read. Encryption below a swap
+    device cannot be seen from here, so that swap counts as not encrypted.
+
+    Exit status 1 when something is serious, else 0.
+    """  # noqa: D301 - click takes the backspace for "do not wrap".
     protection, trial_error = _trial()
     found = _collect(protection, trial_error)
+    findings = find(found)
     if as_json:
-        Output().document(found)
+        Output().document({**found, "findings": [finding.to_dict() for finding in findings]})
     else:
         output = Output()
         _show_memory(output, found, protection)
         _show_surroundings(output, found)
         _show_build(output, found)
-    if found["can_lock"]:
+        _show_findings(output, findings)
+    serious = [finding for finding in findings if finding.severity == SERIOUS]
+    if not serious:
         return 0
-    reason = trial_error or "the system granted no lock"
-    remedy = "raise the limit: ulimit -l, systemd's LimitMEMLOCK=, docker's --ulimit memlock="
-    raise errors.Failure(f"memory cannot be locked: {reason}", remedy)
+    raise errors.Failure("; ".join(finding.found for finding in serious), "; ".join(serious[0].change))
