@@ -180,6 +180,9 @@ int64_t zpy_cell_decode(uint64_t cell, uint64_t target);
 
 /* One read(2) into the cell at offset; up to the cell's length. Returns the bytes read, 0 at the end, or -1 - zpy_status. */
 int64_t zpy_source_read(uint64_t cell, size_t offset, int fd);
+/* Drop ASCII white space (what bytes.strip() drops) at both ends of the first length bytes: what is left moves to the
+ * front and zeros stand behind it. Returns its length, or minus a zpy_status. */
+int64_t zpy_source_strip(uint64_t cell, size_t length);
 /* Write the first length bytes of the cell to fd, to the end. */
 int zpy_sink_write(uint64_t cell, size_t length, int fd);
 /* The first place at or after start where the cell's bytes stand in hay, or -1; minus 2 - zpy_status on errors. */

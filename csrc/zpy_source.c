@@ -48,6 +48,39 @@ zpy_source_read(uint64_t cell, size_t offset, int fd)
     return state == ZPY_OK ? answer : -1 - (int64_t) state;
 }
 
+static bool
+is_space(uint8_t byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+int64_t
+zpy_source_strip(uint64_t cell, size_t length)
+{
+    size_t held = 0;
+    uint8_t *const data = zpy_cell_pin(cell, &held);
+    if (data == NULL) {
+        int const state = zpy_cell_state(cell);
+        return -(int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    }
+    int64_t answer = -(int64_t) ZPY_RANGE;
+    if (length <= held) {
+        size_t start = 0;
+        size_t stop = length;
+        while (start < stop && is_space(data[start])) {
+            start++;
+        }
+        while (stop > start && is_space(data[stop - 1])) {
+            stop--;
+        }
+        memmove(data, data + start, stop - start);
+        sodium_memzero(data + (stop - start), length - (stop - start));
+        answer = (int64_t) (stop - start);
+    }
+    int const state = zpy_cell_unpin(cell);
+    return state == ZPY_OK ? answer : -(int64_t) state;
+}
+
 int
 zpy_sink_write(uint64_t cell, size_t length, int fd)
 {

@@ -1,4 +1,4 @@
-"""from_env, from_file, from_fd: what they read, what they refuse, what they leave behind."""
+"""from_env, from_file, from_fd, from_credential: what they read, what they refuse, what they leave behind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from zeroizepy._lib import lib
 from zeroizepy.cell import CypherCell
 from zeroizepy.memory import stats
 
@@ -217,6 +218,125 @@ def test_file_embedded_nul() -> None:
         CypherCell.from_file("a\0b")
 
 
+WHITE = b" \t\n\r\x0b\x0c"
+STRIPPED = {
+    "empty": b"",
+    "white only": WHITE * 3,
+    "newline": b"secret\n",
+    "both ends": WHITE + b"sec" + WHITE + b"ret" + WHITE,
+    "nothing to do": b"secret",
+    "NUL and other controls stay": b"\0 \x1c\x85\xa0\x08 \0",
+    "own pages": b"\n" + b"s" * 5000 + b"\r\n",
+    "much white": WHITE * 2000 + b"s" + WHITE * 2000,
+}
+
+
+@pytest.mark.parametrize("data", STRIPPED.values(), ids=STRIPPED)
+def test_strip(tmp_path: Path, data: bytes) -> None:
+    """strip=True gives what bytes.strip() gives; without it nothing is dropped."""
+    path = tmp_path / "secret"
+    path.write_bytes(data)
+    assert CypherCell.from_file(path, strip=True).reveal_bytes() == data.strip()
+    assert CypherCell.from_file(path).reveal_bytes() == data
+    reader = feed(data + b" next")
+    try:
+        assert CypherCell.from_fd(reader, len(data), strip=True).reveal_bytes() == data.strip()
+        assert os.read(reader, 2) == b" n"
+    finally:
+        os.close(reader)
+
+
+def test_strip_counts_white_space(tmp_path: Path) -> None:
+    """max_bytes is about what is read, not about what is kept."""
+    path = tmp_path / "secret"
+    path.write_bytes(b"abc\n")
+    with pytest.raises(ValueError, match=r"max_bytes=3"):
+        CypherCell.from_file(path, strip=True, max_bytes=3)
+
+
+def test_strip_zeroes_what_it_leaves() -> None:
+    """Behind the moved bytes there are zeros; a length beyond the cell and a wiped cell are refused."""
+    cell = CypherCell(b"  secret  rest")
+    assert lib.zpy_source_strip(cell._handle, 10) == 6
+    assert cell.reveal_bytes() == b"secret\0\0\0\0rest"
+    assert lib.zpy_source_strip(cell._handle, 15) == -lib.ZPY_RANGE
+    cell.wipe()
+    assert lib.zpy_source_strip(cell._handle, 1) == -lib.ZPY_WIPED
+
+
+# ---- credentials ----
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as systemd makes it for a service."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_credential(credentials: Path) -> None:
+    """The file of that name, whole or stripped."""
+    (credentials / "db.password").write_bytes(SECRET + b"\n")
+    assert CypherCell.from_credential("db.password").reveal_bytes() == SECRET + b"\n"
+    assert CypherCell.from_credential("db.password", strip=True).reveal_bytes() == SECRET
+    with pytest.raises(ValueError, match=r"db\.password: .*max_bytes=5"):
+        CypherCell.from_credential("db.password", max_bytes=5)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_credential_outside_a_service(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """KeyError that names the variable and what sets it."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", value)
+    with pytest.raises(KeyError, match=r"CREDENTIALS_DIRECTORY is not set.*LoadCredential=token:PATH"):
+        CypherCell.from_credential("token")
+
+
+def test_credential_missing(credentials: Path) -> None:
+    """FileNotFoundError with the whole path, also when the folder itself is missing."""
+    with pytest.raises(FileNotFoundError) as caught:
+        CypherCell.from_credential("token")
+    assert caught.value.filename == str(credentials / "token")
+    credentials.rmdir()
+    with pytest.raises(FileNotFoundError):
+        CypherCell.from_credential("token")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../token", "/etc/passwd", "a\0b"])
+def test_credential_bad_name(credentials: Path, name: str) -> None:
+    """Nothing that leads out of the folder, even to a file that is there."""
+    (credentials.parent / "token").write_bytes(SECRET)
+    with pytest.raises(ValueError, match=r"name must be a plain file name"):
+        CypherCell.from_credential(name)
+
+
+def test_credential_not_a_plain_file(credentials: Path) -> None:
+    """A link is not followed, a FIFO is not waited for, a folder is not read."""
+    (credentials.parent / "token").write_bytes(SECRET)
+    (credentials / "link").symlink_to("../token")
+    os.mkfifo(credentials / "fifo")
+    (credentials / "folder").mkdir()
+    for name, error, message in [
+        ("link", OSError, r"symbolic links"),
+        ("fifo", OSError, r"not a regular file"),
+        ("folder", IsADirectoryError, r"Is a directory"),
+    ]:
+        with pytest.raises(error, match=message) as caught:
+            CypherCell.from_credential(name)
+        assert caught.value.filename == str(credentials / name)
+
+
+@pytest.mark.parametrize("name", [None, b"token", 5])
+def test_credential_wrong_type(credentials: Path, name: Any) -> None:
+    """TypeError that names the type."""
+    assert credentials.exists()
+    with pytest.raises(TypeError, match=rf"name must be str, not {type(name).__name__}"):
+        CypherCell.from_credential(name)
+
+
 # ---- descriptors ----
 
 
@@ -342,18 +462,21 @@ def test_fd_non_blocking() -> None:
 # ---- what all have in common ----
 
 
-@pytest.mark.parametrize("source", ["env", "file", "fd", "generate"])
+@pytest.mark.parametrize("source", ["env", "file", "fd", "credential", "generate"])
 def test_limits_are_passed_on(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """volatile, ttl_sec, max_reads, tier and inherit mean the same for each source."""
     path = tmp_path / "secret"
     path.write_bytes(SECRET)
     monkeypatch.setenv("ZPY_TEST_SECRET", os.fsdecode(SECRET))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
     def make(**options: Any) -> CypherCell:
         if source == "env":
             return CypherCell.from_env("ZPY_TEST_SECRET", **options)
         if source == "file":
             return CypherCell.from_file(path, **options)
+        if source == "credential":
+            return CypherCell.from_credential("secret", **options)
         if source == "generate":
             return CypherCell.generate(len(SECRET), **options)
         with open(path, "rb", buffering=0) as file:

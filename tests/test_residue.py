@@ -137,6 +137,7 @@ LOADERS = {
     "from_fd with a size": "cell = from_pipe(128)",
     "from_fd to the end": "cell = from_pipe(None)",
     "from_file": "cell = CypherCell.from_file(argument[1])",
+    "from_file stripped": "cell = CypherCell.from_file(argument[1], strip=True)",
     "from_file isolated": "cell = CypherCell.from_file(argument[1], tier='isolated')",
     "bytearray and secure_clear": """
         buffer = bytearray(128)
@@ -177,7 +178,7 @@ LOADERS = {
 def test_loaders(child: Child, secret: bytes, tmp_path: Path, name: str) -> None:
     """From descriptor, file and buffer into the slot: no copy anywhere else in the process."""
     path = tmp_path / "secret"
-    path.write_bytes(secret)
+    path.write_bytes(b" \n" + secret + b"\n" if name.endswith("stripped") else secret)
     filler = b"f" * 20_000 if name.startswith("grown") else b""
     with waiting(child, dedent(LOADERS[name]) + "\nready(cell)", str(path), feed=filler + secret) as (pid, slots, _):
         assert scan(pid, slots, **parts(secret)).hits == CLEAN

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from . import _lib, loaders
-from ._lib import ffi, lib
+from . import _lib
+from ._lib import lib
 from .loaders import limits_from
-from .slots import Borrow, Holder, can_borrow, check_size, differs, lend, protection_of, read_bytes
+from .slots import Borrow, can_borrow, differs, lend, protection_of, read_bytes
+from .sources import FromSources
 from .view import CypherView, Decoding, mask_text, verify_secret
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    import os
     from types import TracebackType
     from typing import Any, Literal
 
-    from typing_extensions import Buffer, Self, Unpack
+    from typing_extensions import Buffer
 
     from .loaders import Limits
     from .values import Borrowable, CellLimits, Protection
@@ -34,7 +34,7 @@ _create = lib.zpy_cell_create
 _verify = lib.zpy_cell_verify
 
 
-class CypherCell(Holder):
+class CypherCell(FromSources):
     """A secret that lives in locked memory, is used without becoming a Python object, and destroys itself.
 
     Args:
@@ -135,106 +135,6 @@ class CypherCell(Holder):
 
     def _store(self, source: Any, limits: Limits) -> None:
         self._hold(_lib.new_handle(source, len(source), *limits), len(source))
-
-    @classmethod
-    def _adopt(cls, handle: int) -> Self:
-        cell = cls.__new__(cls)
-        cell._hold(handle, max(int(lib.zpy_cell_length(handle)), 0))
-        return cell
-
-    # ---- sources ----
-
-    @classmethod
-    def from_env(
-        cls,
-        var_name: str,
-        volatile: bool = False,
-        ttl_sec: float | None = None,
-        *,
-        scrub: bool = False,
-        **limits: Unpack[CellLimits],
-    ) -> Self:
-        """Copy an environment variable from the C environment into a cell, without a Python object on the way.
-
-        Args:
-            var_name: Its name.
-            scrub: Also zero the value in the environment block and in the bytes behind `os.environ`, and remove it.
-            volatile, ttl_sec, **limits: As for the class.
-
-        Raises:
-            KeyError: "Env var not found: ...".
-            TypeError, ValueError: A wrong argument.
-
-        Does not reach: without `scrub`, the environment itself: `os.environ` and /proc/PID/environ keep the value.
-        """
-        return cls._adopt(loaders.load_env(var_name, limits_from(volatile, ttl_sec, limits), scrub=scrub))
-
-    @classmethod
-    def from_file(
-        cls,
-        path: str | os.PathLike[str],
-        volatile: bool = False,
-        ttl_sec: float | None = None,
-        *,
-        max_bytes: int = loaders.MAX_SOURCE_BYTES,
-        **limits: Unpack[CellLimits],
-    ) -> Self:
-        """Read a file into a cell, all its bytes, without a Python object on the way.
-
-        Args:
-            path: The file.
-            max_bytes: Refuse a longer one; 16 MiB unless given.
-            volatile, ttl_sec, **limits: As for the class.
-
-        Raises:
-            OSError: It cannot be opened or read; the path is named.
-            ValueError: It is longer than `max_bytes`, or a wrong argument.
-
-        Does not reach: the file, and the kernel's page cache of it.
-        """
-        return cls._adopt(loaders.load_file(path, limits_from(volatile, ttl_sec, limits), max_bytes=max_bytes))
-
-    @classmethod
-    def from_fd(
-        cls,
-        fd: int,
-        size: int | None = None,
-        volatile: bool = False,
-        ttl_sec: float | None = None,
-        *,
-        max_bytes: int = loaders.MAX_SOURCE_BYTES,
-        **limits: Unpack[CellLimits],
-    ) -> Self:
-        """Read a descriptor (pipe, socket, file) into a cell, without a Python object on the way.
-
-        Args:
-            fd: Stays open.
-            size: Read exactly so many bytes; None reads to the end.
-            max_bytes: Refuse more when `size` is None; 16 MiB unless given.
-            volatile, ttl_sec, **limits: As for the class.
-
-        Raises:
-            OSError: Reading failed.
-            ValueError: Fewer than `size` bytes, more than `max_bytes`, or a wrong argument.
-        """
-        return cls._adopt(
-            loaders.load_descriptor(fd, size, limits_from(volatile, ttl_sec, limits), max_bytes=max_bytes)
-        )
-
-    @classmethod
-    def generate(
-        cls,
-        size: int,
-        volatile: bool = False,
-        ttl_sec: float | None = None,
-        **limits: Unpack[CellLimits],
-    ) -> Self:
-        """A cell of `size` random bytes, drawn from the kernel's generator straight into its slot.
-
-        Takes and raises what the class does; `size` is 0 and up.
-        """
-        options, ttl_ns, max_reads = limits_from(volatile, ttl_sec, limits)
-        return cls._adopt(_lib.new_handle(ffi.NULL, check_size(size), options | lib.ZPY_RANDOM, ttl_ns, max_reads))
 
     # ---- use ----
 

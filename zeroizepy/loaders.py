@@ -9,12 +9,13 @@ import sys
 
 from . import _lib
 from ._lib import ffi, lib
-from .slots import option_bits
+from .slots import check_size, option_bits
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .values import CellLimits
@@ -22,13 +23,22 @@ if TYPE_CHECKING:
     Limits = tuple[int, int, int]
     """Option bits, nanoseconds to live (0: no deadline), accesses (0: no limit), as the core takes them."""
 
-__all__ = ["MAX_SOURCE_BYTES", "limits_from", "load_descriptor", "load_env", "load_file"]
+__all__ = [
+    "MAX_SOURCE_BYTES",
+    "NO_LIMITS",
+    "limits_from",
+    "load_credential",
+    "load_descriptor",
+    "load_env",
+    "load_file",
+    "moved",
+]
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 """The most that a file or descriptor is read to unless the caller says otherwise."""
 
 _LIMIT_NAMES = {"inherit", "max_reads", "policy", "tier"}
-_NO_LIMITS = (0, 0, 0)
+NO_LIMITS = (0, 0, 0)
 _FIRST_GUESS_BYTES = 256
 _OWN_REFERENCES = 3
 _MAX_READS = (1 << 32) - 2
@@ -113,13 +123,16 @@ def _wipe_if_ours(value: bytes, stores: list[Any]) -> None:
         _lib.wipe_bytes(value)
 
 
-def load_file(path: str | os.PathLike[str], limits: Limits, *, max_bytes: int = MAX_SOURCE_BYTES) -> int:
+def load_file(
+    path: str | os.PathLike[str], limits: Limits, *, strip: bool = False, max_bytes: int = MAX_SOURCE_BYTES
+) -> int:
     """Read a file into a new cell.
 
     Args:
         path: A regular file, or a FIFO that somebody writes to.
         limits: For the new cell.
-        max_bytes: Refuse a longer file.
+        strip: Drop ASCII white space at both ends.
+        max_bytes: Refuse a longer file, white space counted.
 
     Returns:
         The cell's handle.
@@ -133,27 +146,91 @@ def load_file(path: str | os.PathLike[str], limits: Limits, *, max_bytes: int = 
     name = os.fspath(path)
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
     try:
+        return _load_opened(fd, name, limits, strip, max_bytes)
+    finally:
+        os.close(fd)
+
+
+def _load_opened(fd: int, name: str, limits: Limits, strip: bool, max_bytes: int) -> int:
+    try:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
-        return load_descriptor(fd, None, limits, max_bytes=max_bytes)
+        return load_descriptor(fd, None, limits, strip=strip, max_bytes=max_bytes)
     except OSError as error:
         if error.filename is None and error.errno is not None:
             error.filename = name
         raise
     except ValueError as error:
         raise type(error)(f"{name}: {error}") from None
+
+
+def load_credential(name: str, limits: Limits, *, strip: bool = False, max_bytes: int = MAX_SOURCE_BYTES) -> int:
+    """Read a credential that systemd gave to this service into a new cell.
+
+    Args:
+        name: As in the unit's LoadCredential=, a plain file name.
+        limits: For the new cell.
+        strip: Drop ASCII white space at both ends.
+        max_bytes: Refuse a longer credential, white space counted.
+
+    Returns:
+        The cell's handle.
+
+    Raises:
+        TypeError: `name` is no str.
+        ValueError: `name` is no plain file name, or the credential is longer than `max_bytes`.
+        KeyError: $CREDENTIALS_DIRECTORY is not set.
+        OSError: It is missing, is a link, is no regular file, or cannot be read; `filename` is its path.
+
+    Source: systemd.exec(5), section "Credentials".
+    Does not reach: the file in the credentials directory, and what systemd made it from.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be str, not {type(name).__name__}")
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"name must be a plain file name, not {name!r}")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        raise KeyError(
+            f"CREDENTIALS_DIRECTORY is not set; give the service its credential with LoadCredential={name}:PATH"
+        )
+    path = os.path.join(folder, name)
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Without O_NONBLOCK a FIFO in its place would make the open wait.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        fd = os.open(name, flags, dir_fd=folder_fd)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(folder_fd)
+    try:
+        if not stat.S_ISREG(mode := os.fstat(fd).st_mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "the credential is not a regular file", path)
+        return _load_opened(fd, path, limits, strip, max_bytes)
     finally:
         os.close(fd)
 
 
-def load_descriptor(fd: int, size: int | None, limits: Limits, *, max_bytes: int = MAX_SOURCE_BYTES) -> int:
+def load_descriptor(
+    fd: int,
+    size: int | None,
+    limits: Limits,
+    *,
+    strip: bool = False,
+    max_bytes: int = MAX_SOURCE_BYTES,
+    wait: Callable[[], None] | None = None,
+) -> int:
     """Read a descriptor into a new cell; the descriptor stays open.
 
     Args:
         fd: Readable descriptor.
         size: Read exactly this many bytes; None reads to the end.
         limits: For the new cell.
+        strip: Drop ASCII white space at both ends, after `size` or `max_bytes` was met.
         max_bytes: Refuse more than this when `size` is None.
+        wait: Called before each read; it raises when there is no point in waiting longer.
 
     Returns:
         The cell's handle.
@@ -163,20 +240,16 @@ def load_descriptor(fd: int, size: int | None, limits: Limits, *, max_bytes: int
         ValueError: A negative number, fewer than `size` bytes, or more than `max_bytes`.
         OSError: Reading failed.
     """
-    for name, value in (("fd", fd), ("size", size), ("max_bytes", max_bytes)):
-        if value is None and name == "size":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-        if value < 0:
-            raise ValueError(f"{name} must not be negative, not {value}")
+    check_size(fd, "fd")
+    check_size(0 if size is None else size)
+    check_size(max_bytes, "max_bytes")
     most = max_bytes if size is None else size
     capacity = min(_expected_bytes(fd), most + 1) if size is None else size
     scratch = _lib.new_handle(ffi.NULL, capacity)
     total = 0
     try:
         while total < capacity:
-            got = _read_once(scratch, total, fd)
+            got = _read_once(scratch, total, fd, wait)
             if got == 0:
                 break
             total += got
@@ -187,7 +260,9 @@ def load_descriptor(fd: int, size: int | None, limits: Limits, *, max_bytes: int
             raise ValueError(f"descriptor {fd} ended after {total} of {size} bytes")
         if total > most:
             raise ValueError(f"the source holds more than max_bytes={max_bytes} bytes")
-        return _moved(scratch, total, total, limits)
+        if strip:
+            total = _stripped(scratch, total)
+        return moved(scratch, total, total, limits)
     finally:
         lib.zpy_cell_wipe(scratch)
 
@@ -198,8 +273,10 @@ def _expected_bytes(fd: int) -> int:
     return facts.st_size + 1 if stat.S_ISREG(facts.st_mode) and facts.st_size else _FIRST_GUESS_BYTES
 
 
-def _read_once(handle: int, offset: int, fd: int) -> int:
+def _read_once(handle: int, offset: int, fd: int, wait: Callable[[], None] | None) -> int:
     while True:
+        if wait is not None:
+            wait()
         got = int(lib.zpy_source_read(handle, offset, fd))
         if got >= 0:
             return got
@@ -210,8 +287,15 @@ def _read_once(handle: int, offset: int, fd: int) -> int:
             raise OSError(number, os.strerror(number))
 
 
-def _moved(source: int, used: int, size: int, limits: Limits) -> int:
-    """Create a cell of `size` bytes that begins with the first `used` bytes of another."""
+def _stripped(handle: int, length: int) -> int:
+    left = int(lib.zpy_source_strip(handle, length))
+    if left < 0:
+        _lib.raise_status(-left)
+    return left
+
+
+def moved(source: int, used: int, size: int, limits: Limits) -> int:
+    """Create a cell of `size` bytes that begins with the first `used` bytes of another, which stays."""
     target = _lib.new_handle(ffi.NULL, size, *limits)
     status = _lib.core(used, "copy")(target, source, used)
     if status != lib.ZPY_OK:
@@ -221,6 +305,6 @@ def _moved(source: int, used: int, size: int, limits: Limits) -> int:
 
 
 def _grown(scratch: int, used: int, capacity: int) -> int:
-    grown = _moved(scratch, used, capacity, _NO_LIMITS)
+    grown = moved(scratch, used, capacity, NO_LIMITS)
     lib.zpy_cell_wipe(scratch)
     return grown
