@@ -138,6 +138,8 @@ LOADERS = {
     "from_fd to the end": "cell = from_pipe(None)",
     "from_file": "cell = CypherCell.from_file(argument[1])",
     "from_file stripped": "cell = CypherCell.from_file(argument[1], strip=True)",
+    "from_command": "cell = CypherCell.from_command(['cat', argument[1]], timeout=60)",
+    "from_command stripped": "cell = CypherCell.from_command(['cat', argument[1]], strip=True)",
     "from_file isolated": "cell = CypherCell.from_file(argument[1], tier='isolated')",
     "bytearray and secure_clear": """
         buffer = bytearray(128)

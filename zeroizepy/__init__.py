@@ -91,6 +91,12 @@ if TYPE_CHECKING:
         SecureWipeError as SecureWipeError,
     )
     from .exceptions import (
+        SourceError as SourceError,
+    )
+    from .exceptions import (
+        SourceTimeoutError as SourceTimeoutError,
+    )
+    from .exceptions import (
         ViewExpiredError as ViewExpiredError,
     )
     from .exceptions import (
@@ -195,6 +201,8 @@ _HOMES = {
         "SecureMemoryError",
         "SecureMemoryWarning",
         "SecureWipeError",
+        "SourceError",
+        "SourceTimeoutError",
         "ViewExpiredError",
         "ZeroizeError",
     ),

@@ -29,6 +29,8 @@ __all__ = [
     "SecureMemoryError",
     "SecureMemoryWarning",
     "SecureWipeError",
+    "SourceError",
+    "SourceTimeoutError",
     "ViewExpiredError",
     "ZeroizeError",
 ]
@@ -94,6 +96,20 @@ class SecureWipeError(ZeroizeError):
 
 class FileAccessError(SecureWipeError, OSError):
     """A file was refused, or the system refused an operation on it. The file is still there."""
+
+
+class SourceError(ZeroizeError, OSError):
+    """A program that should have given a secret failed. The message names the program, not its arguments or output.
+
+    Attributes:
+        returncode: Its exit status; minus the signal that ended it; None when it was killed before it had one.
+    """
+
+    returncode: int | None = None
+
+
+class SourceTimeoutError(SourceError, TimeoutError):
+    """The program was still running at its timeout, and was killed."""
 
 
 class OSEraseError(ZeroizeError, RuntimeError):

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Self, Unpack
 
@@ -161,3 +162,43 @@ class FromSources(Holder):
         """
         options, ttl_ns, max_reads = limits_from(volatile, ttl_sec, limits)
         return cls._adopt(_lib.new_handle(ffi.NULL, check_size(size), options | lib.ZPY_RANDOM, ttl_ns, max_reads))
+
+    @classmethod
+    def from_command(
+        cls,
+        argv: Sequence[str | bytes | os.PathLike[str]],
+        volatile: bool = False,
+        ttl_sec: float | None = None,
+        *,
+        strip: bool = False,
+        timeout: float | None = None,
+        max_bytes: int = loaders.MAX_SOURCE_BYTES,
+        env: Mapping[str, str] | None = None,
+        **limits: Unpack[CellLimits],
+    ) -> Self:
+        """Run a program and read what it writes to its standard output into a cell.
+
+        Args:
+            argv: The program and its arguments, as a list; no shell is used. Its standard input is empty, and its
+                standard error is this process's.
+            strip: Drop ASCII white space at both ends, such as the newline that most programs write last.
+            timeout: Seconds after which the program is killed; None waits as long as it runs.
+            max_bytes: Kill it when it writes more; 16 MiB unless given.
+            env: Its environment instead of this process's.
+            volatile, ttl_sec, **limits: As for the class.
+
+        Raises:
+            SourceError: It ended with another status than 0, which `returncode` holds. No output is in the message.
+            SourceTimeoutError: It was killed at `timeout`.
+            OSError: It could not be started.
+            ValueError: It wrote more than `max_bytes`, or a wrong argument.
+            TypeError: A wrong argument, such as a str for `argv`.
+
+        Does not reach: the program's own memory, and programs that it started itself, which are not killed with it.
+        """
+        from . import command
+
+        checked = limits_from(volatile, ttl_sec, limits)
+        return cls._adopt(
+            command.load_command(argv, checked, strip=strip, timeout=timeout, max_bytes=max_bytes, env=env)
+        )
