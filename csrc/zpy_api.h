@@ -46,6 +46,13 @@ enum zpy_fork {
     ZPY_FORK_ABSENT = 2 /* The pages are not in the child (MADV_DONTFORK). */
 };
 
+/* What ended zpy_source_read_line. */
+enum zpy_line {
+    ZPY_LINE_FULL = 0, /* The cell is full, and no newline came. */
+    ZPY_LINE_WHOLE = 1,
+    ZPY_LINE_EOF = 2 /* The input ended, perhaps after some bytes. */
+};
+
 /* What the system calls granted for the pages of one cell. */
 struct zpy_protection {
     int backing;       /* enum zpy_backing */
@@ -180,6 +187,10 @@ int64_t zpy_cell_decode(uint64_t cell, uint64_t target);
 
 /* One read(2) into the cell at offset; up to the cell's length. Returns the bytes read, 0 at the end, or -1 - zpy_status. */
 int64_t zpy_source_read(uint64_t cell, size_t offset, int fd);
+/* Read a line into the cell from *used_inout on, byte by byte, so that nothing behind its newline is taken. "\n" or "\r\n"
+ * is not kept. Adds what is to *used_inout, also on errors: call it again after EINTR. Returns an enum zpy_line or
+ * -1 - zpy_status. */
+int zpy_source_read_line(uint64_t cell, size_t *used_inout, int fd);
 /* Drop ASCII white space (what bytes.strip() drops) at both ends of the first length bytes: what is left moves to the
  * front and zeros stand behind it. Returns its length, or minus a zpy_status. */
 int64_t zpy_source_strip(uint64_t cell, size_t length);

@@ -48,6 +48,44 @@ zpy_source_read(uint64_t cell, size_t offset, int fd)
     return state == ZPY_OK ? answer : -1 - (int64_t) state;
 }
 
+int
+zpy_source_read_line(uint64_t cell, size_t *used_inout, int fd)
+{
+    size_t length = 0;
+    uint8_t *const data = zpy_cell_pin(cell, &length);
+    if (data == NULL) {
+        int const state = zpy_cell_state(cell);
+        return -1 - (state != ZPY_OK ? state : ZPY_SYSTEM);
+    }
+    int answer = ZPY_LINE_FULL;
+    int saved = 0;
+    size_t used = *used_inout;
+    while (answer == ZPY_LINE_FULL && used < length) {
+        ssize_t const got = read(fd, data + used, 1);
+        if (got < 0) {
+            saved = errno;
+            answer = -1 - ZPY_SYSTEM;
+        } else if (got == 0) {
+            answer = ZPY_LINE_EOF;
+        } else if (data[used] == '\n') {
+            answer = ZPY_LINE_WHOLE;
+        } else {
+            used++;
+        }
+    }
+    if (answer == ZPY_LINE_WHOLE) {
+        size_t const newline = used;
+        if (used > 0 && data[used - 1] == '\r') {
+            used--;
+        }
+        sodium_memzero(data + used, newline + 1 - used);
+    }
+    *used_inout = used;
+    int const state = zpy_cell_unpin(cell);
+    errno = saved;
+    return state == ZPY_OK ? answer : -1 - state;
+}
+
 static bool
 is_space(uint8_t byte)
 {

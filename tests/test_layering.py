@@ -16,7 +16,7 @@ LEVELS = [
     {"_lib"},
     {"slots", "hardening"},
     {"loaders", "shred", "device", "memory", "process"},
-    {"view", "command"},
+    {"view", "command", "prompt"},
     {"sources"},
     {"crypto", "cell", "file", "os_erase", "utils"},
     {"session", "testing"},

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ._lib import lib
 from .exceptions import SourceError, SourceTimeoutError
-from .loaders import MAX_SOURCE_BYTES, Limits, load_descriptor
+from .loaders import MAX_SOURCE_BYTES, load_descriptor
 from .slots import check_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .loaders import Limits
 
 __all__ = ["load_command"]
 

@@ -202,3 +202,39 @@ class FromSources(Holder):
         return cls._adopt(
             command.load_command(argv, checked, strip=strip, timeout=timeout, max_bytes=max_bytes, env=env)
         )
+
+    @classmethod
+    def from_prompt(
+        cls,
+        prompt: str,
+        volatile: bool = False,
+        ttl_sec: float | None = None,
+        *,
+        confirm: bool = False,
+        **limits: Unpack[CellLimits],
+    ) -> Self:
+        """Ask the user for a secret at the terminal, with echo off, and read the line into a cell.
+
+        The terminal is /dev/tty, else standard input. When neither is a terminal, one line is read from descriptor 0,
+        without a prompt and no further than its end. The newline, and a carriage return before it, are not part of the
+        secret.
+
+        Args:
+            prompt: Written to the terminal as it is, as in "Password: ".
+            confirm: Ask twice and compare.
+            volatile, ttl_sec, **limits: As for the class.
+
+        Raises:
+            EOFError: The input ended before the first byte.
+            ValueError: The two entries differ, the line is longer than 4094 bytes (terminals cut longer ones without a
+                word), or a wrong argument.
+            OSError: The terminal cannot be used.
+            KeyboardInterrupt: Ctrl-C. As after any exception, the terminal's settings were restored.
+
+        Does not reach: the kernel's terminal or pipe buffer, the terminal's own program, and what `sys.stdin` has read
+        ahead. A signal that ends the process without a Python handler (SIGTERM, unless you set one) leaves the
+        terminal without echo.
+        """
+        from . import prompt as terminal
+
+        return cls._adopt(terminal.load_prompt(prompt, limits_from(volatile, ttl_sec, limits), confirm=confirm))
