@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+
 from . import _lib
 from ._lib import ffi, lib
 from .loaders import NO_LIMITS, moved
