@@ -84,6 +84,10 @@ struct zpy_stats {
 int zpy_init(int allow_secretmem, uint64_t budget_bytes);
 /* The backing that new cells get: enum zpy_backing; NONE when the platform has no memory locks. */
 int zpy_backing_kind(void);
+/* Start the thread that wipes cells at their deadline where one is needed and none runs: after a fork. */
+int zpy_reaper_ensure(void);
+/* End it. Deadlines still hold at each use, and a new one starts it again. */
+void zpy_reaper_stop(void);
 void zpy_stats_read(struct zpy_stats *stats_out);
 /* Wipe every cell of this process. Returns how many were live. */
 uint64_t zpy_purge(void);

@@ -109,6 +109,13 @@ zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t t
     int64_t const answer = status == ZPY_OK ? zpy_entry_publish(&made, ttl_ns, max_reads) : -(int64_t) status;
     zpy_unlock();
     zpy_registers_clear();
+    if (ttl_ns != 0 && answer > 0 && zpy_reaper_ensure() != ZPY_OK) {
+        /* A deadline that nobody would keep must not be promised. */
+        int const saved = errno;
+        (void) zpy_cell_wipe((uint64_t) answer);
+        errno = saved;
+        return -ZPY_SYSTEM;
+    }
     return answer;
 }
 

@@ -193,6 +193,19 @@ zpy_entry_is_foreign(struct zpy_entry const *entry)
     return (entry->generation != generation && !entry->inherit) || !zpy_pages_same_process();
 }
 
+static void
+note_end(struct zpy_entry *entry, enum zpy_state state)
+{
+    bool const early = entry->deadline_ns != 0 && state != CELL_EXPIRED;
+    entry->state = (uint8_t) state;
+    counters.cells--;
+    counters.wipes++;
+    inherited_cells -= entry->inherit;
+    if (early) {
+        zpy_reaper_note_stale();
+    }
+}
+
 /* The bytes of a live cell go to zero; the memory follows when no pin is left. */
 static int
 end_life(struct zpy_entry *entry, enum zpy_state state)
@@ -205,10 +218,7 @@ end_life(struct zpy_entry *entry, enum zpy_state state)
         counters.pinned++;
         inherited_pins += entry->inherit;
     }
-    entry->state = (uint8_t) state;
-    counters.cells--;
-    counters.wipes++;
-    inherited_cells -= entry->inherit;
+    note_end(entry, state);
     return status;
 }
 
@@ -218,16 +228,20 @@ static void
 end_large_life(struct zpy_entry *entry, uint64_t index)
 {
     entry->pins++;
-    entry->state = CELL_DEAD;
     counters.pinned++;
     inherited_pins += entry->inherit;
-    counters.cells--;
-    counters.wipes++;
-    inherited_cells -= entry->inherit;
+    note_end(entry, CELL_DEAD);
     zpy_unlock();
     sodium_memzero(entry->data, entry->length);
     zpy_lock();
     zpy_entry_drop_pin(entry, index);
+}
+
+static void
+expire(struct zpy_entry *entry)
+{
+    counters.expiries++;
+    (void) end_life(entry, CELL_EXPIRED); /* A damaged canary is counted in the stats; the cell is gone either way. */
 }
 
 /* Status of an entry, after its deadline was looked at. */
@@ -241,10 +255,27 @@ zpy_entry_status(struct zpy_entry *entry)
         return ZPY_FORKED;
     }
     if (entry->state == CELL_LIVE && entry->deadline_ns != 0 && zpy_entry_now_ns() >= entry->deadline_ns) {
-        counters.expiries++;
-        (void) end_life(entry, CELL_EXPIRED); /* A damaged canary is counted in the stats; the cell is gone either way. */
+        expire(entry); /* The reaper has not come to it yet. */
+        zpy_reaper_note_stale();
     }
     return entry->state == CELL_EXPIRED ? ZPY_EXPIRED : ZPY_OK;
+}
+
+bool
+zpy_entry_awaits(uint64_t cell)
+{
+    struct zpy_entry const *const entry = zpy_entry_find(cell);
+    return entry != NULL && entry->state == CELL_LIVE && entry->deadline_ns != 0 && !zpy_entry_is_foreign(entry);
+}
+
+bool
+zpy_entry_expire(uint64_t cell)
+{
+    bool const waits = zpy_entry_awaits(cell);
+    if (waits) {
+        expire(zpy_entry_find(cell));
+    }
+    return waits;
 }
 
 bool
@@ -337,6 +368,13 @@ zpy_entry_publish(struct zpy_entry *made, uint64_t ttl_ns, uint32_t max_reads)
     made->generation = generation;
     made->reads_left = max_reads != 0 ? max_reads : ZPY_UNLIMITED;
     made->deadline_ns = ttl_ns != 0 ? zpy_entry_now_ns() + ttl_ns : 0;
+    if (made->deadline_ns != 0 && zpy_reaper_add(handle_of(made, index), made->deadline_ns) != ZPY_OK) {
+        entry->next_free = first_free;
+        first_free = index;
+        (void) zpy_entry_zero(made); /* The caller must hear of the missing memory, whatever these two answer. */
+        (void) zpy_entry_release(made);
+        return -ZPY_NO_MEMORY;
+    }
     *entry = *made;
     counters.cells++;
     inherited_cells += entry->inherit;
@@ -377,6 +415,7 @@ void
 zpy_cells_after_fork(void)
 {
     generation++;
+    zpy_reaper_after_fork();
     memset(&counters, 0, sizeof counters);
     counters.cells = inherited_cells;
     counters.pinned = inherited_pins;

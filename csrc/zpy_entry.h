@@ -56,6 +56,10 @@ int zpy_entry_begin(uint64_t cell, struct zpy_entry **entry_out);
 int zpy_entry_give_up(struct zpy_entry *entry, uint64_t index);
 /* Put a cell whose memory is ready into the table. Returns its handle or minus a zpy_status. */
 int64_t zpy_entry_publish(struct zpy_entry *made, uint64_t ttl_ns, uint32_t max_reads);
+/* Wipe a cell whose deadline has come. False when it ended before. */
+bool zpy_entry_expire(uint64_t cell);
+/* Does a live cell of this process still wait for its deadline? */
+bool zpy_entry_awaits(uint64_t cell);
 /* Count one access. */
 void zpy_entry_spend(struct zpy_entry *entry);
 /* The last pin of a dead cell lets its slot go. */

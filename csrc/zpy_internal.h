@@ -95,6 +95,13 @@ uint8_t *zpy_cell_pin(uint64_t cell, size_t *length_out);
 int zpy_cell_unpin(uint64_t cell);
 void zpy_cells_after_fork(void);
 
+/* ---- zpy_reaper.c: call these with the lock held ---- */
+
+int zpy_reaper_add(uint64_t cell, uint64_t at_ns);
+/* A cell with a deadline ended before it. */
+void zpy_reaper_note_stale(void);
+void zpy_reaper_after_fork(void);
+
 /* ---- zpy_overwrite.c ---- */
 
 struct zpy_writer {

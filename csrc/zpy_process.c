@@ -30,8 +30,8 @@ after_fork_in_parent(void)
 static void
 after_fork_in_child(void)
 {
-    zpy_cells_after_fork();
     zpy_pages_mark_process();
+    zpy_cells_after_fork();
     zpy_pages_unlock();
     zpy_unlock();
 }

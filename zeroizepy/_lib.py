@@ -264,6 +264,8 @@ def _start() -> None:
     status = lib.zpy_init(_backend_from_environment(), _budget_from_environment())
     if status != lib.ZPY_OK:
         raise ImportError(f"zeroizepy's core could not start: status {status}, {os.strerror(int(ffi.errno))}")
+    # Threads do not pass through fork, and a child may have inherited cells with deadlines.
+    os.register_at_fork(after_in_child=lib.zpy_reaper_ensure)
     if lib.zpy_backing_kind() == lib.ZPY_BACKING_NONE:
         import warnings
 

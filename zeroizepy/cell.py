@@ -41,8 +41,8 @@ class CypherCell(FromSources):
         data: str (as UTF-8), bytes, bytearray, memoryview, or secure memory. It is copied. The bytes that a str is
             encoded to on the way are wiped; the str or bytes that you pass cannot be.
         volatile: Wipe after the first access; the same as `max_reads=1`.
-        ttl_sec: Seconds to live, counted through suspend. In this version the cell is wiped when it is next touched
-            after the deadline, not at the deadline itself.
+        ttl_sec: Seconds to live, counted through suspend. A thread of the core zeroes the bytes at the deadline,
+            whether the program is idle or busy; every use checks it as well.
         max_reads: Wipe after so many accesses: `reveal`, `reveal_bytes`, `borrow`, `copy_into` or a `with` block.
         tier: "packed" (a slot in shared locked pages; above 4096 bytes own pages) or "isolated" (always own pages,
             which are inaccessible while nobody borrows).

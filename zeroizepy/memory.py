@@ -259,7 +259,9 @@ def stats() -> MemoryStats:
     return MemoryStats(**{name: int(getattr(raw, name)) for name in MemoryStats.__slots__})
 
 
-# Interpreter exit wipes what is left; each object's own __del__ may come too late or never.
+# Interpreter exit wipes what is left, then ends the thread that keeps deadlines; each object's own __del__ may come too
+# late or never.
+atexit.register(lib.zpy_reaper_stop)
 atexit.register(purge)
 
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUDGET_BYTES ((uint64_t) 256 * 1024)
@@ -191,6 +192,84 @@ test_deadline(void)
     CHECK_EQUAL(zpy_cell_ttl(cell), -1 - ZPY_EXPIRED);
     CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_EXPIRED);
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+}
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec now;
+    CHECK_EQUAL(clock_gettime(CLOCK_BOOTTIME, &now), 0);
+    return (uint64_t) now.tv_sec * 1000000000U + (uint64_t) now.tv_nsec;
+}
+
+/* The reaper zeroes the bytes at their deadlines, soonest first, without anybody touching the cells; cells wiped early and a
+ * later, sooner deadline do not disturb it. */
+static void
+test_reaper(void)
+{
+    enum { COUNT = 300 };
+    static uint64_t cells[COUNT];
+    static uint8_t const *addresses[COUNT];
+    uint64_t const expired = stats().expiries;
+    size_t length = 0;
+    for (size_t index = 0; index < COUNT; index++) {
+        uint64_t const ttl_ns = (40U + (index * 37) % 60) * 1000000U; /* 40 to 99 ms, not in order. */
+        cells[index] = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, ttl_ns, 0));
+        addresses[index] = zpy_cell_pin(cells[index], &length);
+    }
+    for (size_t index = 0; index < COUNT; index += 3) {
+        CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
+    }
+    uint64_t const soon = made(zpy_cell_create((uint8_t const *) "sooner", 6, 0, 5000000U, 0));
+    uint8_t const volatile *const first = zpy_cell_pin(soon, &length);
+    uint64_t const begun = now_ns();
+    while (first[0] != 0 && now_ns() - begun < 1000000000U) {
+        CHECK_EQUAL(usleep(100), 0);
+    }
+    CHECK(now_ns() - begun < 35000000U); /* Before any of the others. */
+    CHECK(addresses[1][0] == 's');
+    CHECK_EQUAL(usleep(150000), 0);
+    for (size_t index = 0; index < COUNT; index++) {
+        CHECK(sodium_is_zero(addresses[index], 6));
+        CHECK_EQUAL(zpy_cell_unpin(cells[index]), index % 3 == 0 ? ZPY_WIPED : ZPY_EXPIRED);
+        CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
+    }
+    CHECK_EQUAL(zpy_cell_unpin(soon), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(soon), ZPY_OK);
+    CHECK_EQUAL(stats().expiries - expired, COUNT - COUNT / 3 + 1);
+    CHECK_EQUAL(stats().pinned, 0);
+}
+
+/* A child keeps the deadline of a cell that it inherited; the parent's thread is not there to do it. */
+static void
+test_reaper_after_fork(void)
+{
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_INHERIT, 60000000U, 0));
+    size_t length = 0;
+    uint8_t const volatile *const address = zpy_cell_pin(cell, &length);
+    pid_t const child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_EQUAL(zpy_reaper_ensure(), ZPY_OK);
+        CHECK(address[0] == 's');
+        CHECK_EQUAL(usleep(120000), 0);
+        CHECK(address[0] == 0);
+        zpy_reaper_stop();
+        _exit(0);
+    }
+    int status = -1;
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+    CHECK(address[0] == 0);
+    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    zpy_reaper_stop(); /* And a new deadline starts it again. */
+    uint64_t const again = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 5000000U, 0));
+    uint8_t const volatile *const bytes = zpy_cell_pin(again, &length);
+    CHECK_EQUAL(usleep(60000), 0);
+    CHECK(bytes[0] == 0);
+    CHECK_EQUAL(zpy_cell_unpin(again), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(again), ZPY_OK);
 }
 
 /* A write behind the cell, into its slack or its canary, is found when it is wiped, and the slot is never used again. */
@@ -399,6 +478,8 @@ main(int argc, char **argv)
     test_dropped_lease();
     test_large();
     test_deadline();
+    test_reaper();
+    test_reaper_after_fork();
     test_corruption();
     test_budget();
     test_utf8();
