@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECRET = bytes(range(1, 33))
-WRAPPING = CryptoKey(SECRET)
 
 
 def key_bytes(cell: CypherCell) -> bytes:
     """The bytes of a key made from a cell."""
     return CryptoKey(cell).get_bytes()
+
+
+def encrypted(cell: CypherCell) -> bytes:
+    """What a cell is decrypted to after it was encrypted."""
+    key = CryptoKey.generate()
+    return decrypt_data(encrypt_data(cell, key), key)
 
 
 def written(cell: CypherCell) -> bytes:
@@ -39,7 +44,7 @@ USES: dict[str, Callable[[CypherCell], Any]] = {
     "CypherCell": lambda cell: CypherCell(cell).reveal_bytes(),
     "SecureMemory.from_bytes": lambda cell: SecureMemory.from_bytes(cell).read(),
     "SecureMemory.write": written,
-    "encrypt_data": lambda cell: decrypt_data(encrypt_data(cell, WRAPPING), WRAPPING),
+    "encrypt_data": encrypted,
     "secure_compare": lambda cell: SECRET if not secure_compare(cell, bytes(32)) else bytes(32),
     "verify": lambda cell: SECRET if not CypherCell(bytes(32)).verify(cell) else bytes(32),
     "reveal_bytes": lambda cell: cell.reveal_bytes(),
