@@ -149,7 +149,8 @@ int zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t len
 int zpy_cell_zero(uint64_t cell);
 /* Copy length bytes from source to target, both at offset 0. */
 int zpy_cell_copy(uint64_t target, uint64_t source, size_t length);
-/* Constant-time comparison; 0 when lengths differ or the cell is no longer live. */
+/* Constant-time comparison; 0 when lengths differ or the cell is no longer live, and for more than 4096 bytes, which are
+ * for zpy_large_verify. */
 bool zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length);
 /* 1 equal, 0 different, or minus the zpy_status of the one that is not live. */
 int zpy_cell_compare(uint64_t left, uint64_t right);

@@ -281,6 +281,9 @@ zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length)
 {
     struct zpy_entry *entry;
     bool equal = false;
+    if (length > ZPY_SLOT_MAX) {
+        return false; /* Too long to be compared under the lock. */
+    }
     zpy_lock();
     if (zpy_entry_begin(cell, &entry) == ZPY_OK) {
         equal = entry->length == length && sodium_memcmp(entry->data, data, length) == 0;

@@ -60,7 +60,7 @@ private_round(uint64_t *state)
     }
     CHECK(answer > 0);
     uint64_t const cell = (uint64_t) answer;
-    CHECK(zpy_cell_verify(cell, in, length));
+    CHECK(zpy_large_verify(cell, in, length));
     size_t held = 0;
     uint8_t *const address = zpy_cell_pin(cell, &held);
     CHECK(address != NULL && held == length && memcmp(address, in, length) == 0);
