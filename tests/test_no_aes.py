@@ -1,0 +1,68 @@
+"""A CPU without AES instructions: OpenSSL does the work, the format is the same, and `protection` says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zeroizepy import crypto
+from zeroizepy._lib import lib
+from zeroizepy.crypto import CryptoKey, decrypt_data, decrypt_secret, encrypt_data
+from zeroizepy.exceptions import DecryptionError, SecureMemoryClosed
+
+SECRET = bytes(range(32))
+
+
+class CoreWithoutAes:
+    """The core as it answers where detection finds no AES."""
+
+    def zpy_has_aes(self) -> int:
+        """None here."""
+        return 0
+
+    def zpy_key_create(self, *_arguments: object) -> int:
+        """What libsodium answers there."""
+        return -int(lib.ZPY_UNSUPPORTED)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(lib, name)
+
+
+@pytest.fixture
+def without_aes(monkeypatch: pytest.MonkeyPatch) -> CryptoKey:
+    """A 256-bit key made where there are no AES instructions."""
+    monkeypatch.setattr(crypto, "lib", CoreWithoutAes())
+    key = CryptoKey(SECRET)
+    monkeypatch.undo()
+    return key
+
+
+def test_protection(without_aes: CryptoKey) -> None:
+    """The key is locked, its schedule is not, and both are said."""
+    assert without_aes.algorithm == "AES-256-GCM"
+    assert without_aes.protection.locked
+    assert without_aes.protection.schedule_locked is False
+
+
+@pytest.mark.skipif(lib.zpy_has_aes() != 1, reason="this CPU has no AES instructions to compare with")
+def test_same_messages(without_aes: CryptoKey) -> None:
+    """What one side encrypts, the other opens."""
+    with_aes = CryptoKey(SECRET)
+    assert with_aes.protection.schedule_locked is True
+    for sender, receiver in ((without_aes, with_aes), (with_aes, without_aes)):
+        sealed = encrypt_data(bytearray(b"message"), sender, b"about")
+        assert decrypt_data(sealed, receiver, b"about") == b"message"
+        assert decrypt_secret(sealed, receiver, b"about").read() == b"message"
+        with pytest.raises(DecryptionError):
+            decrypt_data(sealed, receiver, b"else")
+
+
+def test_destroyed(without_aes: CryptoKey) -> None:
+    """A destroyed key is refused on this path too."""
+    sealed = encrypt_data(b"message", without_aes)
+    without_aes.destroy()
+    with pytest.raises(SecureMemoryClosed):
+        encrypt_data(b"message", without_aes)
+    with pytest.raises(SecureMemoryClosed):
+        decrypt_data(sealed, without_aes)
