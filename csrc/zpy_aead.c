@@ -40,9 +40,9 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
     if (cell < 0) {
         return cell;
     }
-    size_t length = 0;
-    uint8_t *const bytes = zpy_cell_pin((uint64_t) cell, &length);
-    int status = bytes == NULL ? ZPY_SYSTEM : ZPY_OK;
+    uint8_t *bytes;
+    size_t length;
+    int status = zpy_cell_pin((uint64_t) cell, &bytes, &length);
     if (status == ZPY_OK) {
         if ((options & ZPY_RANDOM) != 0) {
             randombytes_buf(bytes, KEY_BYTES);
@@ -65,11 +65,10 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
 static int
 use_key(uint64_t key, uint8_t **bytes_out)
 {
-    size_t length = 0;
-    *bytes_out = zpy_cell_pin(key, &length);
-    if (*bytes_out == NULL) {
-        int const state = zpy_cell_state(key);
-        return state != ZPY_OK ? state : ZPY_SYSTEM;
+    size_t length;
+    int const status = zpy_cell_pin(key, bytes_out, &length);
+    if (status != ZPY_OK) {
+        return status;
     }
     if (length != KEY_BYTES + sizeof(crypto_aead_aes256gcm_state)) {
         (void) zpy_cell_unpin(key); /* The answer is that this is no key, whatever its state. */
@@ -147,16 +146,16 @@ int
 zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                       uint8_t const *nonce, uint64_t target)
 {
-    size_t room = 0;
+    uint8_t *out;
+    size_t room;
     if (length < TAG_BYTES) {
         return ZPY_RANGE;
     }
-    uint8_t *const out = zpy_cell_pin(target, &room);
-    if (out == NULL) {
-        return ZPY_INVALID;
+    int status = zpy_cell_pin(target, &out, &room);
+    if (status != ZPY_OK) {
+        return status;
     }
-    int const status =
-        room == length - TAG_BYTES ? zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out) : ZPY_RANGE;
+    status = room == length - TAG_BYTES ? zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out) : ZPY_RANGE;
     int const state = zpy_cell_unpin(target);
     return status != ZPY_OK ? status : state;
 }

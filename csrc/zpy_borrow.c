@@ -5,15 +5,14 @@
 
 /* ---- borrowing ---- */
 
-/* Null and errno set when the pages cannot be opened. */
-static uint8_t *
+static int
 pin(struct zpy_entry *entry)
 {
-    if (zpy_entry_unveil(entry) != ZPY_OK) {
-        return NULL;
+    int const status = zpy_entry_unveil(entry);
+    if (status == ZPY_OK) {
+        entry->pins++;
     }
-    entry->pins++;
-    return entry->data;
+    return status;
 }
 
 uint8_t *
@@ -35,8 +34,8 @@ zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, i
     if (status == ZPY_OK && ((counted && zpy_entry_is_spent(entry)) || entry->data != address || lease->cell != 0)) {
         status = ZPY_WIPED;
     }
-    if (status == ZPY_OK && pin(entry) == NULL) {
-        status = ZPY_SYSTEM;
+    if (status == ZPY_OK) {
+        status = pin(entry);
     }
     if (status == ZPY_OK) {
         *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted != 0};
@@ -106,30 +105,34 @@ zpy_cell_lease_drop(struct zpy_lease *lease, uint8_t const *address)
     zpy_registers_clear();
 }
 
-uint8_t *
-zpy_cell_pin(uint64_t cell, size_t *length_out)
+int
+zpy_cell_pin(uint64_t cell, uint8_t **data_out, size_t *length_out)
 {
-    uint8_t *address = NULL;
-    errno = 0;
     zpy_lock();
     struct zpy_entry *const entry = zpy_entry_find(cell);
-    if (zpy_entry_usable(entry) == ZPY_OK) {
+    int status = zpy_entry_usable(entry);
+    if (status == ZPY_OK) {
+        status = pin(entry);
+    }
+    if (status == ZPY_OK) {
+        *data_out = entry->data;
         *length_out = entry->length;
-        address = pin(entry);
     }
     zpy_unlock();
-    return address;
+    return status;
 }
 
 int
 zpy_cell_unpin(uint64_t cell)
 {
+    int const saved = errno;
     zpy_lock();
     struct zpy_entry *const entry = zpy_entry_find(cell);
     int const status = zpy_entry_status(entry);
     unpin(entry, cell);
     zpy_unlock();
     zpy_registers_clear();
+    errno = saved;
     return status;
 }
 

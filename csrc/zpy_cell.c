@@ -173,12 +173,6 @@ zpy_cell_ttl(uint64_t cell)
     return answer;
 }
 
-static bool
-is_inside(struct zpy_entry const *entry, size_t offset, size_t length)
-{
-    return offset <= entry->length && length <= entry->length - offset;
-}
-
 int
 zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
 {
@@ -186,7 +180,7 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
     zpy_lock();
     int status = zpy_entry_begin(cell, &entry);
     if (status == ZPY_OK) {
-        if (is_inside(entry, offset, length)) {
+        if (zpy_is_inside(entry->length, offset, length)) {
             memcpy(out, entry->data + offset, length);
         } else {
             status = ZPY_RANGE;
@@ -227,7 +221,7 @@ zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length)
     zpy_lock();
     int status = zpy_entry_begin(cell, &entry);
     if (status == ZPY_OK) {
-        if (is_inside(entry, offset, length)) {
+        if (zpy_is_inside(entry->length, offset, length)) {
             memmove(entry->data + offset, data, length);
         } else {
             status = ZPY_RANGE;
@@ -262,7 +256,7 @@ zpy_cell_copy(uint64_t target, uint64_t source, size_t length)
         struct zpy_entry *to;
         status = zpy_entry_begin(target, &to);
         if (status == ZPY_OK) {
-            if (is_inside(from, 0, length) && is_inside(to, 0, length)) {
+            if (zpy_is_inside(from->length, 0, length) && zpy_is_inside(to->length, 0, length)) {
                 memmove(to->data, from->data, length);
             } else {
                 status = ZPY_RANGE;

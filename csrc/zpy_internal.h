@@ -15,6 +15,12 @@
 
 #include "zpy_api.h"
 
+static inline bool
+zpy_is_inside(size_t held, size_t offset, size_t length)
+{
+    return offset <= held && length <= held - offset;
+}
+
 /* A slot and own pages begin on this boundary, which libsodium's AES-GCM state needs. */
 #define ZPY_ALIGN ((size_t) 16)
 /* Behind every slot; a slot's stride is its class size plus this. */
@@ -88,10 +94,9 @@ void zpy_registers_clear(void);
 /* The one lock over cells and arena. */
 void zpy_lock(void);
 void zpy_unlock(void);
-/* Pin a live cell for work outside the lock; ends with zpy_cell_unpin. Null: zpy_cell_state says why, or errno where that
- * is ZPY_OK. */
-uint8_t *zpy_cell_pin(uint64_t cell, size_t *length_out);
-/* Drop one pin. Returns the cell's state, so that work done meanwhile is known to be whole or not. */
+/* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. */
+int zpy_cell_pin(uint64_t cell, uint8_t **data_out, size_t *length_out);
+/* Drop one pin. Returns the cell's state, so that work done meanwhile is known to be whole or not. Keeps errno. */
 int zpy_cell_unpin(uint64_t cell);
 void zpy_cells_after_fork(void);
 

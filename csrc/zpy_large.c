@@ -2,7 +2,6 @@
  * that nobody waits for a long copy; whether the cell lived through it is asked afterwards. */
 #include "zpy_internal.h"
 
-#include <errno.h>
 #include <string.h>
 
 int64_t
@@ -29,36 +28,16 @@ zpy_large_memequal(uint8_t const *left, uint8_t const *right, size_t length)
     return sodium_memcmp(left, right, length) == 0;
 }
 
-/* Pin a cell; the status when that is not possible. */
-static int
-begin(uint64_t cell, uint8_t **data_out, size_t *held_out)
-{
-    *data_out = zpy_cell_pin(cell, held_out);
-    if (*data_out != NULL) {
-        return ZPY_OK;
-    }
-    int const number = errno;
-    int const state = zpy_cell_state(cell);
-    errno = number;
-    return state != ZPY_OK ? state : number != 0 ? ZPY_SYSTEM : ZPY_WIPED;
-}
-
-static bool
-is_inside(size_t held, size_t offset, size_t length)
-{
-    return offset <= held && length <= held - offset;
-}
-
 int
 zpy_large_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
 {
     uint8_t *data;
     size_t held;
-    int status = begin(cell, &data, &held);
+    int status = zpy_cell_pin(cell, &data, &held);
     if (status != ZPY_OK) {
         return status;
     }
-    if (is_inside(held, offset, length)) {
+    if (zpy_is_inside(held, offset, length)) {
         memcpy(out, data + offset, length);
     } else {
         status = ZPY_RANGE;
@@ -97,11 +76,11 @@ zpy_large_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length
 {
     uint8_t *target;
     size_t held;
-    int status = begin(cell, &target, &held);
+    int status = zpy_cell_pin(cell, &target, &held);
     if (status != ZPY_OK) {
         return status;
     }
-    if (is_inside(held, offset, length)) {
+    if (zpy_is_inside(held, offset, length)) {
         memmove(target + offset, data, length);
     } else {
         status = ZPY_RANGE;
@@ -115,7 +94,7 @@ zpy_large_zero(uint64_t cell)
 {
     uint8_t *data;
     size_t held;
-    int const status = begin(cell, &data, &held);
+    int const status = zpy_cell_pin(cell, &data, &held);
     if (status != ZPY_OK) {
         return status;
     }
@@ -131,15 +110,15 @@ with_both(uint64_t target, uint64_t source, size_t length, bool compare, bool *e
     uint8_t *from;
     size_t to_held;
     size_t from_held;
-    int status = begin(source, &from, &from_held);
+    int status = zpy_cell_pin(source, &from, &from_held);
     if (status != ZPY_OK) {
         return status;
     }
-    status = begin(target, &to, &to_held);
+    status = zpy_cell_pin(target, &to, &to_held);
     if (status == ZPY_OK) {
         if (compare) {
             *equal_out = to_held == from_held && sodium_memcmp(to, from, to_held) == 0;
-        } else if (is_inside(from_held, 0, length) && is_inside(to_held, 0, length)) {
+        } else if (zpy_is_inside(from_held, 0, length) && zpy_is_inside(to_held, 0, length)) {
             memmove(to, from, length);
         } else {
             status = ZPY_RANGE;
@@ -170,7 +149,7 @@ zpy_large_verify(uint64_t cell, uint8_t const *data, size_t length)
 {
     uint8_t *held_data;
     size_t held;
-    if (begin(cell, &held_data, &held) != ZPY_OK) {
+    if (zpy_cell_pin(cell, &held_data, &held) != ZPY_OK) {
         return false;
     }
     bool const equal = held == length && sodium_memcmp(held_data, data, length) == 0;

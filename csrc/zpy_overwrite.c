@@ -56,18 +56,19 @@ zpy_writer_free(struct zpy_writer *writer)
 int
 zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request)
 {
-    size_t length = 0;
+    uint8_t *stream_key;
+    size_t length;
     *filler = (struct zpy_filler){.stream_number = request->stream_number,
                                   .pattern = request->pattern,
                                   .pattern_bytes = request->pattern_bytes};
     if (request->stream_key == 0) {
         return request->pattern_bytes > 0 ? ZPY_OK : ZPY_INVALID;
     }
-    filler->stream_key = zpy_cell_pin(request->stream_key, &length);
-    if (filler->stream_key == NULL) {
-        int const state = zpy_cell_state(request->stream_key);
-        return state != ZPY_OK ? state : ZPY_SYSTEM;
+    int const status = zpy_cell_pin(request->stream_key, &stream_key, &length);
+    if (status != ZPY_OK) {
+        return status;
     }
+    filler->stream_key = stream_key;
     if (length != ZPY_STREAM_KEY_BYTES) {
         (void) zpy_cell_unpin(request->stream_key); /* The answer is that this is no stream key. */
         return ZPY_INVALID;

@@ -30,40 +30,35 @@ zpy_cell_scrub_env(char const *name)
 int64_t
 zpy_source_read(uint64_t cell, size_t offset, int fd)
 {
-    size_t length = 0;
-    uint8_t *const data = zpy_cell_pin(cell, &length);
-    if (data == NULL) {
-        int const state = zpy_cell_state(cell);
-        return -1 - (int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    uint8_t *data;
+    size_t length;
+    int state = zpy_cell_pin(cell, &data, &length);
+    if (state != ZPY_OK) {
+        return -1 - (int64_t) state;
     }
     int64_t answer = -1 - (int64_t) ZPY_RANGE;
-    int saved = 0;
     if (offset <= length) {
         ssize_t const got = read(fd, data + offset, length - offset);
-        saved = errno;
         answer = got >= 0 ? (int64_t) got : -1 - (int64_t) ZPY_SYSTEM;
     }
-    int const state = zpy_cell_unpin(cell);
-    errno = saved;
+    state = zpy_cell_unpin(cell);
     return state == ZPY_OK ? answer : -1 - (int64_t) state;
 }
 
 int
 zpy_source_read_line(uint64_t cell, size_t *used_inout, int fd)
 {
-    size_t length = 0;
-    uint8_t *const data = zpy_cell_pin(cell, &length);
-    if (data == NULL) {
-        int const state = zpy_cell_state(cell);
-        return -1 - (state != ZPY_OK ? state : ZPY_SYSTEM);
+    uint8_t *data;
+    size_t length;
+    int state = zpy_cell_pin(cell, &data, &length);
+    if (state != ZPY_OK) {
+        return -1 - state;
     }
     int answer = ZPY_LINE_FULL;
-    int saved = 0;
     size_t used = *used_inout;
     while (answer == ZPY_LINE_FULL && used < length) {
         ssize_t const got = read(fd, data + used, 1);
         if (got < 0) {
-            saved = errno;
             answer = -1 - ZPY_SYSTEM;
         } else if (got == 0) {
             answer = ZPY_LINE_EOF;
@@ -81,8 +76,7 @@ zpy_source_read_line(uint64_t cell, size_t *used_inout, int fd)
         sodium_memzero(data + used, newline + 1 - used);
     }
     *used_inout = used;
-    int const state = zpy_cell_unpin(cell);
-    errno = saved;
+    state = zpy_cell_unpin(cell);
     return state == ZPY_OK ? answer : -1 - state;
 }
 
@@ -95,11 +89,11 @@ is_space(uint8_t byte)
 int64_t
 zpy_source_strip(uint64_t cell, size_t length)
 {
-    size_t held = 0;
-    uint8_t *const data = zpy_cell_pin(cell, &held);
-    if (data == NULL) {
-        int const state = zpy_cell_state(cell);
-        return -(int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    uint8_t *data;
+    size_t held;
+    int state = zpy_cell_pin(cell, &data, &held);
+    if (state != ZPY_OK) {
+        return -(int64_t) state;
     }
     int64_t answer = -(int64_t) ZPY_RANGE;
     if (length <= held) {
@@ -115,50 +109,48 @@ zpy_source_strip(uint64_t cell, size_t length)
         sodium_memzero(data + (stop - start), length - (stop - start));
         answer = (int64_t) (stop - start);
     }
-    int const state = zpy_cell_unpin(cell);
+    state = zpy_cell_unpin(cell);
     return state == ZPY_OK ? answer : -(int64_t) state;
 }
 
 int
 zpy_sink_write(uint64_t cell, size_t length, int fd)
 {
-    size_t held = 0;
-    uint8_t *const data = zpy_cell_pin(cell, &held);
-    if (data == NULL) {
-        int const state = zpy_cell_state(cell);
-        return state != ZPY_OK ? state : ZPY_SYSTEM;
+    uint8_t *data;
+    size_t held;
+    int state = zpy_cell_pin(cell, &data, &held);
+    if (state != ZPY_OK) {
+        return state;
     }
     int status = length <= held ? ZPY_OK : ZPY_RANGE;
-    int saved = 0;
     size_t done = 0;
     while (status == ZPY_OK && done < length) {
         ssize_t const wrote = write(fd, data + done, length - done);
         if (wrote > 0) {
             done += (size_t) wrote;
         } else if (wrote == 0 || errno != EINTR) {
-            saved = wrote == 0 ? EIO : errno;
+            errno = wrote == 0 ? EIO : errno;
             status = ZPY_SYSTEM;
         }
     }
-    int const state = zpy_cell_unpin(cell);
-    errno = saved;
+    state = zpy_cell_unpin(cell);
     return state == ZPY_OK ? status : state;
 }
 
 int64_t
 zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start)
 {
-    size_t held = 0;
+    uint8_t *needle;
+    size_t held;
     int64_t answer = -1;
-    uint8_t *const needle = zpy_cell_pin(cell, &held);
-    if (needle == NULL) {
-        int const state = zpy_cell_state(cell);
-        return -2 - (int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    int state = zpy_cell_pin(cell, &needle, &held);
+    if (state != ZPY_OK) {
+        return -2 - (int64_t) state;
     }
     if (held > 0 && start <= length) {
         uint8_t const *const hit = memmem(hay + start, length - start, needle, held);
         answer = hit != NULL ? (int64_t) (hit - hay) : -1;
     }
-    int const state = zpy_cell_unpin(cell);
+    state = zpy_cell_unpin(cell);
     return state == ZPY_OK ? answer : -2 - (int64_t) state;
 }

@@ -53,24 +53,23 @@ decode_all(uint8_t const *bytes, size_t length, uint8_t *points_out, size_t room
 int64_t
 zpy_cell_decode(uint64_t cell, uint64_t target)
 {
-    size_t length = 0;
-    size_t room = 0;
+    uint8_t *bytes;
+    size_t length;
     uint8_t *points = NULL;
+    size_t room = 0;
     int64_t answer = 0;
-    uint8_t *const bytes = zpy_cell_pin(cell, &length);
-    if (bytes == NULL) {
-        int const state = zpy_cell_state(cell);
-        return -(int64_t) (state != ZPY_OK ? state : ZPY_SYSTEM);
+    int state = zpy_cell_pin(cell, &bytes, &length);
+    if (state != ZPY_OK) {
+        return -(int64_t) state;
     }
     if (target != 0) {
-        points = zpy_cell_pin(target, &room);
-        answer = points == NULL ? -(int64_t) ZPY_INVALID : 0;
+        answer = -(int64_t) zpy_cell_pin(target, &points, &room);
     }
     if (answer == 0) {
         answer = decode_all(bytes, length, points, room / sizeof(uint32_t));
     }
     int const target_state = points != NULL ? zpy_cell_unpin(target) : ZPY_OK;
-    int const state = zpy_cell_unpin(cell);
+    state = zpy_cell_unpin(cell);
     if (state != ZPY_OK || target_state != ZPY_OK) {
         return -(int64_t) (state != ZPY_OK ? state : target_state);
     }

@@ -62,8 +62,9 @@ private_round(uint64_t *state)
     uint64_t const cell = (uint64_t) answer;
     CHECK(zpy_large_verify(cell, in, length));
     size_t held = 0;
-    uint8_t *const address = zpy_cell_pin(cell, &held);
-    CHECK(address != NULL && held == length && memcmp(address, in, length) == 0);
+    uint8_t *address;
+    CHECK_EQUAL(zpy_cell_pin(cell, &address, &held), ZPY_OK);
+    CHECK(held == length && memcmp(address, in, length) == 0);
     CHECK_EQUAL(zpy_cell_take(cell, out, length), ZPY_OK);
     CHECK(memcmp(in, out, length) == 0);
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
@@ -111,8 +112,8 @@ shared_use(uint64_t *state)
         CHECK(memcmp(in, out, length) == 0);
     }
     size_t held = 0;
-    uint8_t *const address = zpy_cell_pin(cell, &held);
-    if (address != NULL) {
+    uint8_t *address;
+    if (zpy_cell_pin(cell, &address, &held) == ZPY_OK) {
         int const state_after = zpy_cell_unpin(cell);
         CHECK(state_after == ZPY_OK || state_after == ZPY_WIPED);
     }

@@ -33,6 +33,15 @@ stats(void)
     return figures;
 }
 
+/* The bytes of a cell, pinned. */
+static uint8_t *
+pinned(uint64_t cell, size_t *length_out)
+{
+    uint8_t *data;
+    CHECK_EQUAL(zpy_cell_pin(cell, &data, length_out), ZPY_OK);
+    return data;
+}
+
 /* What goes in comes out, in each size around each class. */
 static void
 test_round_trip(void)
@@ -89,13 +98,13 @@ test_pins(void)
 {
     uint64_t const cell = cell_of("0123456789abcdef");
     size_t length = 0;
-    uint8_t *const address = zpy_cell_pin(cell, &length);
+    uint8_t *const address = pinned(cell, &length);
     CHECK(address != NULL && length == 16);
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
     CHECK(sodium_is_zero(address, 16));
     for (int round = 0; round < 1000; round++) {
         uint64_t const other = cell_of("fedcba9876543210");
-        uint8_t *const elsewhere = zpy_cell_pin(other, &length);
+        uint8_t *const elsewhere = pinned(other, &length);
         CHECK(elsewhere != address);
         CHECK_EQUAL(zpy_cell_unpin(other), ZPY_OK);
         CHECK_EQUAL(zpy_cell_wipe(other), ZPY_OK);
@@ -182,7 +191,7 @@ test_deadline(void)
     uint8_t out[6];
     uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 20U * 1000000U, 0));
     size_t length = 0;
-    uint8_t *const address = zpy_cell_pin(cell, &length);
+    uint8_t *const address = pinned(cell, &length);
     CHECK(zpy_cell_verify(cell, (uint8_t const *) "secret", 6));
     CHECK(zpy_cell_ttl(cell) > 0);
     CHECK_EQUAL(usleep(30000), 0);
@@ -216,13 +225,13 @@ test_reaper(void)
     for (size_t index = 0; index < COUNT; index++) {
         uint64_t const ttl_ns = (40U + (index * 37) % 60) * 1000000U; /* 40 to 99 ms, not in order. */
         cells[index] = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, ttl_ns, 0));
-        addresses[index] = zpy_cell_pin(cells[index], &length);
+        addresses[index] = pinned(cells[index], &length);
     }
     for (size_t index = 0; index < COUNT; index += 3) {
         CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
     }
     uint64_t const soon = made(zpy_cell_create((uint8_t const *) "sooner", 6, 0, 5000000U, 0));
-    uint8_t const volatile *const first = zpy_cell_pin(soon, &length);
+    uint8_t const volatile *const first = pinned(soon, &length);
     uint64_t const begun = now_ns();
     while (first[0] != 0 && now_ns() - begun < 1000000000U) {
         CHECK_EQUAL(usleep(100), 0);
@@ -247,7 +256,7 @@ test_reaper_after_fork(void)
 {
     uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_INHERIT, 60000000U, 0));
     size_t length = 0;
-    uint8_t const volatile *const address = zpy_cell_pin(cell, &length);
+    uint8_t const volatile *const address = pinned(cell, &length);
     pid_t const child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -266,7 +275,7 @@ test_reaper_after_fork(void)
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
     zpy_reaper_stop(); /* And a new deadline starts it again. */
     uint64_t const again = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 5000000U, 0));
-    uint8_t const volatile *const bytes = zpy_cell_pin(again, &length);
+    uint8_t const volatile *const bytes = pinned(again, &length);
     CHECK_EQUAL(usleep(60000), 0);
     CHECK(bytes[0] == 0);
     CHECK_EQUAL(zpy_cell_unpin(again), ZPY_EXPIRED);
@@ -283,7 +292,7 @@ test_corruption(void)
         uint64_t const cell = cell_of("twenty bytes, no more");
         uint64_t const target = made(zpy_cell_create(NULL, 20, 0, 0, 0));
         size_t length = 0;
-        uint8_t *const address = zpy_cell_pin(target, &length);
+        uint8_t *const address = pinned(target, &length);
         address[strays[index]] ^= 1;
         CHECK_EQUAL(zpy_cell_unpin(target), ZPY_OK);
         CHECK_EQUAL(zpy_cell_wipe(target), ZPY_CORRUPT);
@@ -390,7 +399,7 @@ test_fork(void)
     uint64_t const cell = cell_of("parent's");
     uint64_t const inherited = made(zpy_cell_create((uint8_t const *) "shared", 6, ZPY_INHERIT, 0, 0));
     size_t length = 0;
-    uint8_t const *const address = zpy_cell_pin(cell, &length);
+    uint8_t const *const address = pinned(cell, &length);
     pid_t const child = fork();
     CHECK(child >= 0);
     if (child == 0) {
