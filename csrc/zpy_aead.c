@@ -10,23 +10,12 @@
 #define KEY_BYTES ((size_t) crypto_aead_aes256gcm_KEYBYTES)
 #define NONCE_BYTES ((size_t) crypto_aead_aes256gcm_NPUBBYTES)
 #define TAG_BYTES ((size_t) crypto_aead_aes256gcm_ABYTES)
-/* Deeper than libsodium's AES-GCM goes, with room for register spills. */
-#define STACK_BYTES ((size_t) 2048)
-
 _Static_assert(KEY_BYTES % ZPY_ALIGN == 0, "the schedule behind the key is aligned as libsodium wants it");
 
 static crypto_aead_aes256gcm_state *
 schedule_of(uint8_t *cell_bytes)
 {
     return (crypto_aead_aes256gcm_state *) (void *) (cell_bytes + KEY_BYTES);
-}
-
-/* Round keys stay behind in stack slots and vector registers; a later register spill would copy them to memory. */
-static void
-scrub_after_use(void)
-{
-    sodium_stackzero(STACK_BYTES);
-    zpy_registers_clear();
 }
 
 int64_t
@@ -42,7 +31,7 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
     }
     uint8_t *bytes;
     size_t length;
-    int status = zpy_cell_pin((uint64_t) cell, &bytes, &length);
+    int status = zpy_cell_pin((uint64_t) cell, true, &bytes, &length);
     if (status == ZPY_OK) {
         if ((options & ZPY_RANDOM) != 0) {
             randombytes_buf(bytes, KEY_BYTES);
@@ -50,7 +39,7 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
             memcpy(bytes, key, KEY_BYTES);
         }
         status = crypto_aead_aes256gcm_beforenm(schedule_of(bytes), bytes) == 0 ? ZPY_OK : ZPY_UNSUPPORTED;
-        scrub_after_use();
+        zpy_registers_clear_after_cipher();
         int const state = zpy_cell_unpin((uint64_t) cell);
         status = status != ZPY_OK ? status : state;
     }
@@ -66,7 +55,7 @@ static int
 use_key(uint64_t key, uint8_t **bytes_out)
 {
     size_t length;
-    int const status = zpy_cell_pin(key, bytes_out, &length);
+    int const status = zpy_cell_pin(key, false, bytes_out, &length);
     if (status != ZPY_OK) {
         return status;
     }
@@ -92,7 +81,7 @@ zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t con
     randombytes_buf(nonce_out, NONCE_BYTES);
     int const failed = crypto_aead_aes256gcm_encrypt_afternm(out, NULL, message, length, ad, ad_length, NULL, nonce_out,
                                                              schedule_of(bytes));
-    scrub_after_use();
+    zpy_registers_clear_after_cipher();
     status = zpy_cell_unpin(key);
     if (status == ZPY_OK && failed != 0) {
         status = ZPY_INVALID;
@@ -117,7 +106,7 @@ zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t cons
     }
     int const failed = crypto_aead_aes256gcm_decrypt_afternm(out, NULL, NULL, sealed, length, ad, ad_length, nonce,
                                                              schedule_of(bytes));
-    scrub_after_use();
+    zpy_registers_clear_after_cipher();
     status = zpy_cell_unpin(key);
     if (status == ZPY_OK && failed != 0) {
         status = ZPY_FORGED;
@@ -151,7 +140,7 @@ zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_
     if (length < TAG_BYTES) {
         return ZPY_RANGE;
     }
-    int status = zpy_cell_pin(target, &out, &room);
+    int status = zpy_cell_pin(target, true, &out, &room);
     if (status != ZPY_OK) {
         return status;
     }

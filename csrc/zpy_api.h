@@ -25,13 +25,21 @@ enum zpy_status {
     ZPY_CORRUPT = 9,      /* A canary or a freed slot was overwritten; the slot is retired. */
     ZPY_UNSUPPORTED = 10, /* This CPU or this platform cannot do it. */
     ZPY_INVALID = 11,     /* An argument that the caller should have checked. */
-    ZPY_BAD_TEXT = 12     /* Not UTF-8. */
+    ZPY_BAD_TEXT = 12,    /* Not UTF-8. */
+    ZPY_MOVED = 13        /* A sealed cell was closed meanwhile: ask for its address again. */
 };
 
 enum zpy_option {
     ZPY_ISOLATED = 1, /* Own pages between guards, no access while nobody borrows. */
     ZPY_INHERIT = 2,  /* A forked child gets its own copy. */
-    ZPY_RANDOM = 4    /* Fill with random bytes; the data argument is ignored. */
+    ZPY_RANDOM = 4,   /* Fill with random bytes; the data argument is ignored. */
+    ZPY_SEALED = 8    /* Encrypted at rest on the ordinary heap; up to 4096 bytes, larger cells are isolated. */
+};
+
+enum zpy_tier {
+    ZPY_TIER_PACKED = 0, /* A slot in pages shared with others. */
+    ZPY_TIER_ISOLATED = 1,
+    ZPY_TIER_SEALED = 2
 };
 
 enum zpy_backing {
@@ -53,25 +61,28 @@ enum zpy_line {
     ZPY_LINE_EOF = 2 /* The input ended, perhaps after some bytes. */
 };
 
-/* What the system calls granted for the pages of one cell. */
+/* What the system calls granted for the pages of one cell. Of a sealed cell they are those of its key; the slot that it is
+ * opened into is in pages of the same kind. */
 struct zpy_protection {
     int backing;       /* enum zpy_backing */
     int fork;          /* enum zpy_fork */
     int locked;        /* mlock returned 0, or the pages are secretmem, which is never swapped. */
     int guarded;       /* Inaccessible pages lie before and behind. */
     int dump_excluded; /* madvise(MADV_DONTDUMP) returned 0. */
-    int isolated;      /* Own pages. */
+    int tier;          /* enum zpy_tier */
     size_t page_bytes; /* Bytes of the page run that holds the cell, guards not counted. */
 };
 
 struct zpy_stats {
     uint64_t cells;        /* Live cells of this process. */
-    uint64_t isolated;     /* Those of them with their own pages. */
+    uint64_t packed;       /* Those of them in each tier. */
+    uint64_t isolated;
+    uint64_t sealed;
     uint64_t pinned;       /* Wiped cells whose slot waits for a view to be dropped. */
     uint64_t locked_bytes; /* Page bytes held now, and their maximum so far. */
     uint64_t peak_locked_bytes;
     uint64_t budget_bytes;
-    uint64_t runs; /* Page runs of the packed tier. */
+    uint64_t arenas; /* Page runs with slots: of packed cells, and those that sealed ones are opened into. */
     uint64_t wipes;
     uint64_t expiries;
     uint64_t corruptions;
@@ -131,7 +142,7 @@ int zpy_large_take(uint64_t cell, uint8_t *out, size_t length);
 int zpy_large_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length);
 int zpy_large_zero(uint64_t cell);
 int zpy_large_copy(uint64_t target, uint64_t source, size_t length);
-bool zpy_large_verify(uint64_t cell, uint8_t const *data, size_t length);
+int zpy_large_verify(uint64_t cell, uint8_t const *data, size_t length);
 int zpy_large_compare(uint64_t left, uint64_t right);
 void zpy_large_memzero(uint8_t *bytes, size_t length);
 int zpy_large_memequal(uint8_t const *left, uint8_t const *right, size_t length);
@@ -149,9 +160,11 @@ int zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t len
 int zpy_cell_zero(uint64_t cell);
 /* Copy length bytes from source to target, both at offset 0. */
 int zpy_cell_copy(uint64_t target, uint64_t source, size_t length);
-/* Constant-time comparison; 0 when lengths differ or the cell is no longer live, and for more than 4096 bytes, which are
- * for zpy_large_verify. */
-bool zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length);
+/* Constant-time comparison: 1 equal; 0 when not, also when lengths differ, and for more than 4096 bytes, which are for
+ * zpy_large_verify; or minus a zpy_status. */
+int zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length);
+/* Whether zpy_cell_verify says 1, for callers to whom a yes is the common case: a no leaves open why. */
+bool zpy_cell_equals(uint64_t cell, uint8_t const *data, size_t length);
 /* 1 equal, 0 different, or minus the zpy_status of the one that is not live. */
 int zpy_cell_compare(uint64_t left, uint64_t right);
 /* Copy the value of an environment variable into a new cell. Minus ZPY_RANGE when there is none. */
@@ -170,11 +183,17 @@ struct zpy_lease {
     int has_access;
 };
 
-/* Where a cell's bytes are; null when it is not live. Says nothing about how long: see zpy_cell_lease. */
+enum zpy_lease_kind {
+    ZPY_LEASE_COUNTED = 1, /* Also begins an access. */
+    ZPY_LEASE_WRITABLE = 2 /* The borrower may change the bytes. */
+};
+
+/* Where a cell's bytes are, or will be once a sealed one is open; null when it is not live or has no place. Says nothing about
+ * how long: see zpy_cell_lease. */
 uint8_t *zpy_cell_address(uint64_t cell);
-/* Pin the cell, whose bytes must be at this address, until zpy_cell_lease_drop; counted also begins an access. ZPY_WIPED
- * also when the accesses are used up. */
-int zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int counted);
+/* Pin the cell, whose bytes must be at this address, until zpy_cell_lease_drop. ZPY_WIPED also when the accesses are used up;
+ * ZPY_MOVED when a sealed cell has another address now. kind: bits of enum zpy_lease_kind. */
+int zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int kind);
 /* End the access: a cell whose accesses are used up is wiped now. Returns the state before, so that what was read
  * meanwhile is known to be whole or not. The pin stays. */
 int zpy_cell_lease_close(struct zpy_lease *lease);

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 /* 544 holds an AES-256-GCM key and its schedule. */
 static size_t const class_bytes[] = {16,  32,  48,  64,  96,   128,  192,  256,
@@ -21,6 +19,7 @@ struct zpy_run {
     size_t slot_count;
     size_t taken;
     size_t size_class;
+    unsigned shelf;
 };
 
 /* Free slots of one class, oldest first, so that a slot just freed is used again last. */
@@ -30,14 +29,11 @@ struct shelf {
     size_t next_run_bytes;
 };
 
-/* [0] for the processes' own cells, [1] for those that a child inherits: they differ by page, so never share one. */
-static struct shelf shelves[2][CLASS_COUNT];
+/* By ZPY_SHELF_* bits: what a child inherits and what it does not differ by page, so never share one. */
+static struct shelf shelves[4][CLASS_COUNT];
 static struct zpy_run *all_runs = NULL;
 static uint8_t canary[ZPY_CANARY_BYTES];
 static bool canary_drawn = false;
-static uint64_t budget = 0;
-static uint64_t charged = 0;
-static uint64_t peak = 0;
 static uint64_t run_count = 0;
 static uint64_t corruptions = 0;
 
@@ -58,57 +54,13 @@ all_zero(uint8_t const *bytes, size_t length)
     return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
 }
 
-/* Three quarters of the lock limit, after the soft limit was raised to the hard one; without a limit, a quarter of the
- * machine's memory. */
-static uint64_t
-budget_from_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
-        return 64 * 1024;
-    }
-    if (limit.rlim_cur != limit.rlim_max) {
-        struct rlimit const raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-        if (setrlimit(RLIMIT_MEMLOCK, &raised) == 0) {
-            limit = raised;
-        }
-    }
-    if (limit.rlim_cur != RLIM_INFINITY) {
-        uint64_t const part = (uint64_t) limit.rlim_cur / 4 * 3;
-        uint64_t const least = zpy_pages_round(1); /* Under a limit of one page, that page. */
-        return part < least && limit.rlim_cur >= least ? least : part;
-    }
-    long const pages = sysconf(_SC_PHYS_PAGES);
-    return pages > 0 ? (uint64_t) pages * zpy_pages_round(1) / 4 : UINT64_MAX;
-}
-
 void
-zpy_arena_set_budget(uint64_t budget_bytes)
+zpy_arena_setup(void)
 {
-    budget = budget_bytes != 0 ? budget_bytes : budget_from_limit();
     if (!canary_drawn) {
         randombytes_buf(canary, sizeof canary);
         canary_drawn = true;
     }
-}
-
-static bool
-charge(size_t bytes)
-{
-    if (bytes > budget || charged > budget - bytes) {
-        return false;
-    }
-    charged += bytes;
-    if (charged > peak) {
-        peak = charged;
-    }
-    return true;
-}
-
-void
-zpy_arena_refund(size_t bytes)
-{
-    charged -= bytes;
 }
 
 static void
@@ -140,7 +92,7 @@ unshelve(struct shelf *shelf)
 static void
 free_run(struct zpy_run *run)
 {
-    zpy_arena_refund(run->pages.bytes);
+    zpy_budget_refund(run->pages.bytes, (run->shelf & ZPY_SHELF_SCRATCH) != 0);
     zpy_pages_unmap(&run->pages);
     free(run->slots);
     free(run);
@@ -151,7 +103,7 @@ free_run(struct zpy_run *run)
 static void
 clear_shelf_of(struct zpy_run const *run)
 {
-    struct shelf *const shelf = &shelves[run->pages.inherit][run->size_class];
+    struct shelf *const shelf = &shelves[run->shelf][run->size_class];
     struct zpy_slot *slot = shelf->first_free;
     shelf->first_free = NULL;
     shelf->last_free = NULL;
@@ -185,19 +137,20 @@ release_empty_runs(void)
 }
 
 bool
-zpy_arena_charge(size_t bytes)
+zpy_arena_charge(size_t bytes, bool scratch)
 {
-    return charge(bytes) || (release_empty_runs() && charge(bytes));
+    return zpy_budget_charge(bytes, scratch) || (release_empty_runs() && zpy_budget_charge(bytes, scratch));
 }
 
 static struct zpy_run *
-new_run(size_t size_class, size_t bytes)
+new_run(size_t size_class, size_t bytes, unsigned shelf)
 {
     struct zpy_run *const run = calloc(1, sizeof *run);
     if (run == NULL) {
         return NULL;
     }
     run->size_class = size_class;
+    run->shelf = shelf;
     run->slot_count = bytes / (class_bytes[size_class] + ZPY_CANARY_BYTES);
     run->slots = calloc(run->slot_count, sizeof *run->slots);
     if (run->slots == NULL) {
@@ -212,7 +165,7 @@ static void
 open_run(struct zpy_run *run)
 {
     size_t const size = class_bytes[run->size_class];
-    struct shelf *const shelf = &shelves[run->pages.inherit][run->size_class];
+    struct shelf *const shelf = &shelves[run->shelf][run->size_class];
     for (size_t index = 0; index < run->slot_count; index++) {
         struct zpy_slot *const slot = &run->slots[index];
         slot->run = run;
@@ -227,22 +180,23 @@ open_run(struct zpy_run *run)
 }
 
 static int
-grow_by(size_t size_class, size_t bytes, bool inherit)
+grow_by(size_t size_class, size_t bytes, unsigned shelf)
 {
     zpy_lock();
-    bool const granted = zpy_arena_charge(bytes);
+    bool const scratch = (shelf & ZPY_SHELF_SCRATCH) != 0;
+    bool const granted = zpy_arena_charge(bytes, scratch);
     zpy_unlock();
     if (!granted) {
         return ZPY_LOCK_LIMIT;
     }
-    struct zpy_run *const run = new_run(size_class, bytes);
-    int status = run == NULL ? ZPY_NO_MEMORY : zpy_pages_map(bytes, inherit, &run->pages);
+    struct zpy_run *const run = new_run(size_class, bytes, shelf);
+    int status = run == NULL ? ZPY_NO_MEMORY : zpy_pages_map(bytes, (shelf & ZPY_SHELF_INHERIT) != 0, &run->pages);
     int const saved = errno;
     zpy_lock();
     if (status == ZPY_OK) {
         open_run(run);
     } else {
-        zpy_arena_refund(bytes);
+        zpy_budget_refused(bytes, scratch, status);
     }
     zpy_unlock();
     if (status != ZPY_OK && run != NULL) {
@@ -254,27 +208,27 @@ grow_by(size_t size_class, size_t bytes, bool inherit)
 }
 
 int
-zpy_arena_grow(size_t length, bool inherit)
+zpy_arena_grow(size_t length, unsigned shelf)
 {
     size_t const size_class = class_of(length);
     size_t const smallest = zpy_pages_round(class_bytes[size_class] + ZPY_CANARY_BYTES);
     zpy_lock();
     /* Runs of one class double in size: a program with five secrets locks a page, one with thousands few large runs. */
-    size_t const doubled = shelves[inherit][size_class].next_run_bytes;
+    size_t const doubled = shelves[shelf][size_class].next_run_bytes;
     zpy_unlock();
     size_t const wanted = doubled > smallest ? doubled : smallest;
-    int status = grow_by(size_class, wanted, inherit);
+    int status = grow_by(size_class, wanted, shelf);
     if (status == ZPY_LOCK_LIMIT && wanted > smallest) {
-        status = grow_by(size_class, smallest, inherit);
+        status = grow_by(size_class, smallest, shelf);
     }
     return status;
 }
 
 static struct zpy_slot *
-take_from(size_t size_class, bool inherit)
+take_from(size_t size_class, unsigned shelf)
 {
     struct zpy_slot *slot;
-    while ((slot = unshelve(&shelves[inherit][size_class])) != NULL) {
+    while ((slot = unshelve(&shelves[shelf][size_class])) != NULL) {
         slot->run->taken++;
         if (all_zero(slot->data, class_bytes[size_class])) {
             return slot;
@@ -286,21 +240,55 @@ take_from(size_t size_class, bool inherit)
 }
 
 struct zpy_slot *
-zpy_arena_take(size_t length, bool inherit)
+zpy_arena_take(size_t length, unsigned shelf)
 {
-    return take_from(class_of(length), inherit);
+    return take_from(class_of(length), shelf);
 }
 
 struct zpy_slot *
-zpy_arena_take_larger(size_t length, bool inherit)
+zpy_arena_take_larger(size_t length, unsigned shelf)
 {
     for (size_t size_class = class_of(length) + 1; size_class < CLASS_COUNT; size_class++) {
-        struct zpy_slot *const slot = take_from(size_class, inherit);
+        struct zpy_slot *const slot = take_from(size_class, shelf);
         if (slot != NULL) {
             return slot;
         }
     }
     return NULL;
+}
+
+/* Sealed cells are open for moments, so they rather share slots than have pages locked for each size. */
+static struct zpy_slot *
+take_for(size_t length, unsigned shelf)
+{
+    struct zpy_slot *const slot = zpy_arena_take(length, shelf);
+    return slot != NULL || (shelf & ZPY_SHELF_SCRATCH) == 0 ? slot : zpy_arena_take_larger(length, shelf);
+}
+
+/* When no more pages can be had: a larger slot; for scratch also one that packed cells left free. */
+static struct zpy_slot *
+take_spare(size_t length, unsigned shelf)
+{
+    unsigned const packed = shelf & ~ZPY_SHELF_SCRATCH;
+    struct zpy_slot *const slot = zpy_arena_take(length, packed);
+    return slot != NULL ? slot : zpy_arena_take_larger(length, packed);
+}
+
+int
+zpy_arena_obtain(size_t length, unsigned shelf, struct zpy_slot **slot_out)
+{
+    int status = ZPY_OK;
+    while (status == ZPY_OK && (*slot_out = take_for(length, shelf)) == NULL) {
+        zpy_unlock();
+        status = zpy_arena_grow(length, shelf);
+        int const saved = errno;
+        zpy_lock();
+        errno = saved;
+    }
+    if (status == ZPY_LOCK_LIMIT && (*slot_out = take_spare(length, shelf)) != NULL) {
+        status = ZPY_OK;
+    }
+    return status;
 }
 
 int
@@ -315,7 +303,7 @@ zpy_arena_give(struct zpy_slot *slot, size_t length)
         return ZPY_CORRUPT;
     }
     slot->run->taken--;
-    shelve(&shelves[slot->run->pages.inherit][slot->run->size_class], slot);
+    shelve(&shelves[slot->run->shelf][slot->run->size_class], slot);
     return ZPY_OK;
 }
 
@@ -330,30 +318,31 @@ zpy_arena_pages(struct zpy_slot const *slot)
 void
 zpy_arena_after_fork(void)
 {
-    memset(shelves[0], 0, sizeof shelves[0]);
-    charged = 0;
+    for (unsigned shelf = 0; shelf < 4; shelf++) {
+        if ((shelf & ZPY_SHELF_INHERIT) == 0) {
+            memset(shelves[shelf], 0, sizeof shelves[shelf]);
+        }
+    }
+    zpy_budget_after_fork();
     run_count = 0;
     struct zpy_run **link = &all_runs;
     while (*link != NULL) {
         struct zpy_run *const run = *link;
         zpy_pages_after_fork(&run->pages);
         if (run->pages.inherit) {
-            charged += run->pages.bytes;
+            (void) zpy_budget_charge(run->pages.bytes, (run->shelf & ZPY_SHELF_SCRATCH) != 0); /* The parent could. */
             run_count++;
             link = &run->next;
         } else {
             *link = run->next;
         }
     }
-    peak = charged;
 }
 
 void
 zpy_arena_stats(struct zpy_stats *stats_out)
 {
-    stats_out->locked_bytes = charged;
-    stats_out->peak_locked_bytes = peak;
-    stats_out->budget_bytes = budget;
-    stats_out->runs = run_count;
+    zpy_budget_stats(stats_out);
+    stats_out->arenas = run_count;
     stats_out->corruptions = corruptions;
 }

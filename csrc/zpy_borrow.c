@@ -5,40 +5,43 @@
 
 /* ---- borrowing ---- */
 
-static int
-pin(struct zpy_entry *entry)
-{
-    int const status = zpy_entry_unveil(entry);
-    if (status == ZPY_OK) {
-        entry->pins++;
-    }
-    return status;
-}
-
 uint8_t *
 zpy_cell_address(uint64_t cell)
 {
+    struct zpy_entry *entry;
     zpy_lock();
-    struct zpy_entry *const entry = zpy_entry_find(cell);
-    uint8_t *const address = zpy_entry_usable(entry) == ZPY_OK ? entry->data : NULL;
+    uint8_t *const address = zpy_entry_ready(cell, ZPY_TO_READ, &entry) == ZPY_OK ? entry->data : NULL;
     zpy_unlock();
     return address;
 }
 
-int
-zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int counted)
+/* May this address be lent? A closed sealed cell gets a place here, so that a caller who was given none hears why. */
+static int
+check_address(uint64_t cell, uint8_t const *address, enum zpy_intent intent, struct zpy_entry **entry_out)
 {
+    struct zpy_entry const *const before = zpy_entry_find(cell);
+    bool const is_closed = before != NULL && before->data == NULL;
+    int const status = zpy_entry_ready(cell, intent, entry_out);
+    if (status != ZPY_OK || (!is_closed && (*entry_out)->data == address)) {
+        return status;
+    }
+    return (*entry_out)->tier == ZPY_TIER_SEALED ? ZPY_MOVED : ZPY_WIPED;
+}
+
+int
+zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int kind)
+{
+    struct zpy_entry *entry;
+    bool const counted = (kind & ZPY_LEASE_COUNTED) != 0;
     zpy_lock();
-    struct zpy_entry *const entry = zpy_entry_find(cell);
-    int status = counted ? zpy_entry_status(entry) : zpy_entry_usable(entry);
-    if (status == ZPY_OK && ((counted && zpy_entry_is_spent(entry)) || entry->data != address || lease->cell != 0)) {
-        status = ZPY_WIPED;
+    int status = lease->cell != 0 ? ZPY_WIPED : check_address(cell, address, counted ? ZPY_TO_ACCESS : ZPY_TO_READ, &entry);
+    if (status == ZPY_OK) {
+        status = zpy_entry_unveil(entry);
     }
     if (status == ZPY_OK) {
-        status = pin(entry);
-    }
-    if (status == ZPY_OK) {
-        *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted != 0};
+        *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted};
+        entry->pins++;
+        entry->is_changed = entry->is_changed || (kind & ZPY_LEASE_WRITABLE) != 0;
         if (counted) {
             zpy_entry_spend(entry);
             entry->accesses++;
@@ -106,15 +109,13 @@ zpy_cell_lease_drop(struct zpy_lease *lease, uint8_t const *address)
 }
 
 int
-zpy_cell_pin(uint64_t cell, uint8_t **data_out, size_t *length_out)
+zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *length_out)
 {
+    struct zpy_entry *entry;
     zpy_lock();
-    struct zpy_entry *const entry = zpy_entry_find(cell);
-    int status = zpy_entry_usable(entry);
+    int const status = zpy_entry_begin(cell, will_write ? ZPY_TO_WRITE : ZPY_TO_READ, &entry);
     if (status == ZPY_OK) {
-        status = pin(entry);
-    }
-    if (status == ZPY_OK) {
+        entry->pins++;
         *data_out = entry->data;
         *length_out = entry->length;
     }

@@ -2,92 +2,7 @@
 #include "zpy_entry.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* ---- create ---- */
-
-static int
-give_slot(struct zpy_entry *entry)
-{
-    while ((entry->slot = zpy_arena_take(entry->length, entry->inherit)) == NULL) {
-        zpy_unlock();
-        int const status = zpy_arena_grow(entry->length, entry->inherit);
-        int const saved = errno;
-        zpy_lock();
-        if (status == ZPY_LOCK_LIMIT &&
-            (entry->slot = zpy_arena_take_larger(entry->length, entry->inherit)) != NULL) {
-            break;
-        }
-        if (status != ZPY_OK) {
-            errno = saved;
-            return status;
-        }
-    }
-    entry->data = entry->slot->data;
-    return ZPY_OK;
-}
-
-static void
-fill(uint8_t *target, uint8_t const *data, size_t length, uint32_t options)
-{
-    if ((options & ZPY_RANDOM) != 0) {
-        randombytes_buf(target, length);
-    } else if (data != NULL && length > 0) {
-        memcpy(target, data, length);
-    }
-}
-
-/* Map, fill and close own pages, which takes a while and is done without the lock. The bytes end where the guard begins,
- * down to the alignment, so that an overrun faults. */
-static int
-prepare_own(struct zpy_own_pages *own, struct zpy_entry *entry, uint8_t const *data, uint32_t options)
-{
-    size_t const aligned = (entry->length + ZPY_ALIGN - 1) / ZPY_ALIGN * ZPY_ALIGN;
-    int status = zpy_pages_map(own->pages.bytes, entry->inherit, &own->pages);
-    if (status != ZPY_OK) {
-        return status;
-    }
-    entry->data = own->pages.base + (own->pages.bytes - aligned);
-    fill(entry->data, data, entry->length, options);
-    status = zpy_pages_protect(&own->pages, false);
-    if (status != ZPY_OK) {
-        int const saved = errno;
-        sodium_memzero(entry->data, entry->length);
-        zpy_pages_unmap(&own->pages);
-        errno = saved;
-    }
-    return status;
-}
-
-static int
-give_own_pages(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
-{
-    struct zpy_own_pages *const own = calloc(1, sizeof *own);
-    size_t const bytes = zpy_pages_round(entry->length > 0 ? entry->length : 1);
-    int status = (own == NULL || bytes < entry->length) ? ZPY_NO_MEMORY : ZPY_OK;
-    if (status == ZPY_OK && !zpy_arena_charge(bytes)) {
-        status = ZPY_LOCK_LIMIT;
-    }
-    if (status != ZPY_OK) {
-        free(own);
-        return status;
-    }
-    own->pages.bytes = bytes;
-    zpy_unlock();
-    status = prepare_own(own, entry, data, options);
-    int const saved = errno;
-    zpy_lock();
-    if (status != ZPY_OK) {
-        zpy_arena_refund(bytes);
-        free(own);
-        errno = saved;
-        return status;
-    }
-    zpy_entry_own(own);
-    entry->own = own;
-    return ZPY_OK;
-}
 
 int64_t
 zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
@@ -96,17 +11,12 @@ zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t t
         return -ZPY_FORKED; /* A child of a raw clone(): its heap and lock are in an unknown state. */
     }
     struct zpy_entry made = {.length = length, .inherit = (options & ZPY_INHERIT) != 0};
-    int status;
     zpy_lock();
-    if ((options & ZPY_ISOLATED) != 0 || length > ZPY_SLOT_MAX) {
-        status = give_own_pages(&made, data, options);
-    } else {
-        status = give_slot(&made);
-        if (status == ZPY_OK) {
-            fill(made.data, data, length, options);
-        }
-    }
+    int const status = zpy_entry_hold(&made, data, options);
     int64_t const answer = status == ZPY_OK ? zpy_entry_publish(&made, ttl_ns, max_reads) : -(int64_t) status;
+    if (answer > 0 && made.tier == ZPY_TIER_SEALED) {
+        (void) zpy_entry_veil(zpy_entry_find((uint64_t) answer)); /* Encrypts; damage is told when it is wiped. */
+    }
     zpy_unlock();
     zpy_registers_clear();
     if (ttl_ns != 0 && answer > 0 && zpy_reaper_ensure() != ZPY_OK) {
@@ -178,7 +88,7 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
 {
     struct zpy_entry *entry;
     zpy_lock();
-    int status = zpy_entry_begin(cell, &entry);
+    int status = zpy_entry_begin(cell, ZPY_TO_READ, &entry);
     if (status == ZPY_OK) {
         if (zpy_is_inside(entry->length, offset, length)) {
             memcpy(out, entry->data + offset, length);
@@ -195,11 +105,11 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
 int
 zpy_cell_take(uint64_t cell, uint8_t *out, size_t length)
 {
+    struct zpy_entry *entry;
     zpy_lock();
-    struct zpy_entry *const entry = zpy_entry_find(cell);
-    int status = zpy_entry_status(entry);
+    int status = zpy_entry_ready(cell, ZPY_TO_ACCESS, &entry);
     if (status == ZPY_OK) {
-        status = zpy_entry_is_spent(entry) ? ZPY_WIPED : entry->length != length ? ZPY_RANGE : zpy_entry_unveil(entry);
+        status = entry->length != length ? ZPY_RANGE : zpy_entry_unveil(entry);
     }
     if (status == ZPY_OK) {
         memcpy(out, entry->data, length);
@@ -219,7 +129,7 @@ zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length)
 {
     struct zpy_entry *entry;
     zpy_lock();
-    int status = zpy_entry_begin(cell, &entry);
+    int status = zpy_entry_begin(cell, ZPY_TO_WRITE, &entry);
     if (status == ZPY_OK) {
         if (zpy_is_inside(entry->length, offset, length)) {
             memmove(entry->data + offset, data, length);
@@ -236,14 +146,24 @@ zpy_cell_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length)
 int
 zpy_cell_zero(uint64_t cell)
 {
+    struct zpy_entry *entry;
     zpy_lock();
-    struct zpy_entry *const entry = zpy_entry_find(cell);
-    int status = zpy_entry_usable(entry);
+    int const status = zpy_entry_begin(cell, ZPY_TO_WRITE, &entry);
     if (status == ZPY_OK) {
-        status = zpy_entry_zero(entry);
+        sodium_memzero(entry->data, entry->length);
+        (void) zpy_entry_veil(entry); /* Readable zeros do no harm. */
     }
     zpy_unlock();
     return status;
+}
+
+/* Opening the second of two cells may take the lock away, and the first could end meanwhile: sealed cells are pinned. */
+static bool
+needs_pins(uint64_t left, uint64_t right)
+{
+    struct zpy_entry const *const first = zpy_entry_find(left);
+    struct zpy_entry const *const second = zpy_entry_find(right);
+    return (first != NULL && first->tier == ZPY_TIER_SEALED) || (second != NULL && second->tier == ZPY_TIER_SEALED);
 }
 
 int
@@ -251,10 +171,14 @@ zpy_cell_copy(uint64_t target, uint64_t source, size_t length)
 {
     struct zpy_entry *from;
     zpy_lock();
-    int status = zpy_entry_begin(source, &from);
+    if (needs_pins(target, source)) {
+        zpy_unlock();
+        return zpy_large_copy(target, source, length);
+    }
+    int status = zpy_entry_begin(source, ZPY_TO_READ, &from);
     if (status == ZPY_OK) {
         struct zpy_entry *to;
-        status = zpy_entry_begin(target, &to);
+        status = zpy_entry_begin(target, ZPY_TO_WRITE, &to);
         if (status == ZPY_OK) {
             if (zpy_is_inside(from->length, 0, length) && zpy_is_inside(to->length, 0, length)) {
                 memmove(to->data, from->data, length);
@@ -270,21 +194,28 @@ zpy_cell_copy(uint64_t target, uint64_t source, size_t length)
     return status;
 }
 
-bool
+int
 zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length)
 {
     struct zpy_entry *entry;
-    bool equal = false;
     if (length > ZPY_SLOT_MAX) {
-        return false; /* Too long to be compared under the lock. */
+        return 0; /* Too long to be compared under the lock. */
     }
     zpy_lock();
-    if (zpy_entry_begin(cell, &entry) == ZPY_OK) {
-        equal = entry->length == length && sodium_memcmp(entry->data, data, length) == 0;
+    int const status = zpy_entry_begin(cell, ZPY_TO_READ, &entry);
+    int answer = -status;
+    if (status == ZPY_OK) {
+        answer = entry->length == length && sodium_memcmp(entry->data, data, length) == 0;
         (void) zpy_entry_veil(entry); /* As in zpy_cell_read. */
     }
     zpy_unlock();
-    return equal;
+    return answer;
+}
+
+bool
+zpy_cell_equals(uint64_t cell, uint8_t const *data, size_t length)
+{
+    return zpy_cell_verify(cell, data, length) == 1;
 }
 
 int
@@ -293,10 +224,14 @@ zpy_cell_compare(uint64_t left, uint64_t right)
     struct zpy_entry *first;
     int answer = 0;
     zpy_lock();
-    int status = zpy_entry_begin(left, &first);
+    if (needs_pins(left, right)) {
+        zpy_unlock();
+        return zpy_large_compare(left, right);
+    }
+    int status = zpy_entry_begin(left, ZPY_TO_READ, &first);
     if (status == ZPY_OK) {
         struct zpy_entry *second;
-        status = zpy_entry_begin(right, &second);
+        status = zpy_entry_begin(right, ZPY_TO_READ, &second);
         if (status == ZPY_OK) {
             answer = first->length == second->length && sodium_memcmp(first->data, second->data, first->length) == 0;
             (void) zpy_entry_veil(second); /* As in zpy_cell_read. */
@@ -314,13 +249,13 @@ zpy_cell_protection(uint64_t cell, struct zpy_protection *protection_out)
     struct zpy_entry *const entry = zpy_entry_find(cell);
     int const status = zpy_entry_usable(entry);
     if (status == ZPY_OK) {
-        struct zpy_pages const *const pages = entry->own != NULL ? &entry->own->pages : zpy_arena_pages(entry->slot);
+        struct zpy_pages const *const pages = zpy_entry_pages(entry);
         *protection_out = (struct zpy_protection){.backing = pages->backing,
                                                   .fork = pages->fork,
                                                   .locked = pages->locked,
                                                   .guarded = 1, /* A run without its guards is never handed out. */
                                                   .dump_excluded = pages->dump_excluded,
-                                                  .isolated = entry->own != NULL,
+                                                  .tier = entry->tier,
                                                   .page_bytes = pages->bytes};
     }
     zpy_unlock();

@@ -58,7 +58,22 @@ void zpy_pages_after_fork(struct zpy_pages *pages);
 bool zpy_pages_same_process(void);
 void zpy_pages_mark_process(void);
 
+/* ---- zpy_budget.c: call these with the lock held ---- */
+
+/* 0: from the lock limit. Also forgets what the kernel refused. */
+void zpy_budget_set(uint64_t budget_bytes);
+/* Count bytes of pages against the budget; scratch may use the reserve. */
+bool zpy_budget_charge(size_t bytes, bool scratch);
+void zpy_budget_refund(size_t bytes, bool scratch);
+/* Pages that were charged could not be mapped: refund them, and remember where the kernel's limit is. */
+void zpy_budget_refused(size_t bytes, bool scratch, int status);
+void zpy_budget_after_fork(void);
+void zpy_budget_stats(struct zpy_stats *stats_out);
+
 /* ---- zpy_arena.c: call these with the lock held, unless their comment says otherwise ---- */
+
+#define ZPY_SHELF_INHERIT 1U /* Slots that a forked child gets a copy of. */
+#define ZPY_SHELF_SCRATCH 2U /* Slots that sealed cells are opened into. */
 
 struct zpy_run;
 struct zpy_slot {
@@ -67,19 +82,20 @@ struct zpy_slot {
     struct zpy_slot *next_free;
 };
 
-void zpy_arena_set_budget(uint64_t budget_bytes);
+void zpy_arena_setup(void);
 /* Count bytes against the budget; gives empty runs back to the system when that makes room. */
-bool zpy_arena_charge(size_t bytes);
-void zpy_arena_refund(size_t bytes);
+bool zpy_arena_charge(size_t bytes, bool scratch);
+/* Take a zeroed slot for length bytes, mapping pages when there is none, or a spare one. May take the lock away and back. */
+int zpy_arena_obtain(size_t length, unsigned shelf, struct zpy_slot **slot_out);
 /* Take a zeroed slot for length bytes. Null: call zpy_arena_grow without the lock, then again. */
-struct zpy_slot *zpy_arena_take(size_t length, bool inherit);
+struct zpy_slot *zpy_arena_take(size_t length, unsigned shelf);
 /* Take one of a larger size, for when the budget allows no more pages. */
-struct zpy_slot *zpy_arena_take_larger(size_t length, bool inherit);
+struct zpy_slot *zpy_arena_take_larger(size_t length, unsigned shelf);
 /* Give back a slot whose first length bytes were in use; zeroes it. ZPY_CORRUPT retires it. */
 int zpy_arena_give(struct zpy_slot *slot, size_t length);
 struct zpy_pages const *zpy_arena_pages(struct zpy_slot const *slot);
 /* Map one more run for this length. Call it without the lock. */
-int zpy_arena_grow(size_t length, bool inherit);
+int zpy_arena_grow(size_t length, unsigned shelf);
 void zpy_arena_after_fork(void);
 void zpy_arena_stats(struct zpy_stats *stats_out);
 
@@ -88,14 +104,22 @@ void zpy_arena_stats(struct zpy_stats *stats_out);
 void zpy_registers_setup(void);
 /* Zero the vector registers, after anything that moved a secret. */
 void zpy_registers_clear(void);
+/* The same, and zero the stack below the caller as deep as libsodium's ciphers go. */
+void zpy_registers_clear_after_cipher(void);
 
-/* ---- zpy_entry.c and zpy_borrow.c ---- */
+/* ---- zpy_seal.c ---- */
+
+/* Returns ZPY_OK or ZPY_NO_MEMORY. */
+int zpy_seal_setup(void);
+
+/* ---- zpy_entry.c, zpy_end.c and zpy_borrow.c ---- */
 
 /* The one lock over cells and arena. */
 void zpy_lock(void);
 void zpy_unlock(void);
-/* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. */
-int zpy_cell_pin(uint64_t cell, uint8_t **data_out, size_t *length_out);
+/* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. Who writes to the bytes says so, or a
+ * sealed cell forgets it. */
+int zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *length_out);
 /* Drop one pin. Returns the cell's state, so that work done meanwhile is known to be whole or not. Keeps errno. */
 int zpy_cell_unpin(uint64_t cell);
 void zpy_cells_after_fork(void);

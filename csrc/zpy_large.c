@@ -33,7 +33,7 @@ zpy_large_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
 {
     uint8_t *data;
     size_t held;
-    int status = zpy_cell_pin(cell, &data, &held);
+    int status = zpy_cell_pin(cell, false, &data, &held);
     if (status != ZPY_OK) {
         return status;
     }
@@ -76,7 +76,7 @@ zpy_large_write(uint64_t cell, size_t offset, uint8_t const *data, size_t length
 {
     uint8_t *target;
     size_t held;
-    int status = zpy_cell_pin(cell, &target, &held);
+    int status = zpy_cell_pin(cell, true, &target, &held);
     if (status != ZPY_OK) {
         return status;
     }
@@ -94,7 +94,7 @@ zpy_large_zero(uint64_t cell)
 {
     uint8_t *data;
     size_t held;
-    int const status = zpy_cell_pin(cell, &data, &held);
+    int const status = zpy_cell_pin(cell, true, &data, &held);
     if (status != ZPY_OK) {
         return status;
     }
@@ -110,11 +110,11 @@ with_both(uint64_t target, uint64_t source, size_t length, bool compare, bool *e
     uint8_t *from;
     size_t to_held;
     size_t from_held;
-    int status = zpy_cell_pin(source, &from, &from_held);
+    int status = zpy_cell_pin(source, false, &from, &from_held);
     if (status != ZPY_OK) {
         return status;
     }
-    status = zpy_cell_pin(target, &to, &to_held);
+    status = zpy_cell_pin(target, !compare, &to, &to_held);
     if (status == ZPY_OK) {
         if (compare) {
             *equal_out = to_held == from_held && sodium_memcmp(to, from, to_held) == 0;
@@ -144,14 +144,16 @@ zpy_large_compare(uint64_t left, uint64_t right)
     return status == ZPY_OK ? equal : -status;
 }
 
-bool
+int
 zpy_large_verify(uint64_t cell, uint8_t const *data, size_t length)
 {
     uint8_t *held_data;
     size_t held;
-    if (zpy_cell_pin(cell, &held_data, &held) != ZPY_OK) {
-        return false;
+    int status = zpy_cell_pin(cell, false, &held_data, &held);
+    if (status != ZPY_OK) {
+        return -status;
     }
     bool const equal = held == length && sodium_memcmp(held_data, data, length) == 0;
-    return zpy_cell_unpin(cell) == ZPY_OK && equal;
+    status = zpy_cell_unpin(cell);
+    return status == ZPY_OK ? equal : -status;
 }

@@ -64,7 +64,7 @@ zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *reques
     if (request->stream_key == 0) {
         return request->pattern_bytes > 0 ? ZPY_OK : ZPY_INVALID;
     }
-    int const status = zpy_cell_pin(request->stream_key, &stream_key, &length);
+    int const status = zpy_cell_pin(request->stream_key, false, &stream_key, &length);
     if (status != ZPY_OK) {
         return status;
     }

@@ -52,9 +52,14 @@ zpy_init(int allow_secretmem, uint64_t budget_bytes)
     }
     zpy_registers_setup();
     zpy_pages_setup(allow_secretmem != 0);
+    int const status = zpy_seal_setup();
+    if (status != ZPY_OK) {
+        return status;
+    }
     zpy_lock();
     asked_budget = budget_bytes;
-    zpy_arena_set_budget(budget_bytes);
+    zpy_arena_setup();
+    zpy_budget_set(budget_bytes);
     zpy_unlock();
     started = true;
     return ZPY_OK;
@@ -65,8 +70,8 @@ zpy_process_refresh_budget(void)
 {
     struct zpy_stats stats = {0};
     zpy_lock();
-    zpy_arena_set_budget(asked_budget);
-    zpy_arena_stats(&stats);
+    zpy_budget_set(asked_budget);
+    zpy_budget_stats(&stats);
     zpy_unlock();
     return stats.budget_bytes;
 }

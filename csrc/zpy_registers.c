@@ -85,3 +85,14 @@ zpy_registers_clear(void)
 }
 
 #endif
+
+/* Deeper than libsodium's AES-GCM and ChaCha20-Poly1305 go, with room for register spills. */
+#define CIPHER_STACK_BYTES ((size_t) 2048)
+
+/* Round keys stay behind in stack slots and vector registers; a later register spill would copy them to memory. */
+void
+zpy_registers_clear_after_cipher(void)
+{
+    sodium_stackzero(CIPHER_STACK_BYTES);
+    zpy_registers_clear();
+}

@@ -32,7 +32,7 @@ zpy_source_read(uint64_t cell, size_t offset, int fd)
 {
     uint8_t *data;
     size_t length;
-    int state = zpy_cell_pin(cell, &data, &length);
+    int state = zpy_cell_pin(cell, true, &data, &length);
     if (state != ZPY_OK) {
         return -1 - (int64_t) state;
     }
@@ -50,7 +50,7 @@ zpy_source_read_line(uint64_t cell, size_t *used_inout, int fd)
 {
     uint8_t *data;
     size_t length;
-    int state = zpy_cell_pin(cell, &data, &length);
+    int state = zpy_cell_pin(cell, true, &data, &length);
     if (state != ZPY_OK) {
         return -1 - state;
     }
@@ -91,7 +91,7 @@ zpy_source_strip(uint64_t cell, size_t length)
 {
     uint8_t *data;
     size_t held;
-    int state = zpy_cell_pin(cell, &data, &held);
+    int state = zpy_cell_pin(cell, true, &data, &held);
     if (state != ZPY_OK) {
         return -(int64_t) state;
     }
@@ -118,7 +118,7 @@ zpy_sink_write(uint64_t cell, size_t length, int fd)
 {
     uint8_t *data;
     size_t held;
-    int state = zpy_cell_pin(cell, &data, &held);
+    int state = zpy_cell_pin(cell, false, &data, &held);
     if (state != ZPY_OK) {
         return state;
     }
@@ -143,7 +143,7 @@ zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start)
     uint8_t *needle;
     size_t held;
     int64_t answer = -1;
-    int state = zpy_cell_pin(cell, &needle, &held);
+    int state = zpy_cell_pin(cell, false, &needle, &held);
     if (state != ZPY_OK) {
         return -2 - (int64_t) state;
     }

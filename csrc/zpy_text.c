@@ -58,12 +58,12 @@ zpy_cell_decode(uint64_t cell, uint64_t target)
     uint8_t *points = NULL;
     size_t room = 0;
     int64_t answer = 0;
-    int state = zpy_cell_pin(cell, &bytes, &length);
+    int state = zpy_cell_pin(cell, false, &bytes, &length);
     if (state != ZPY_OK) {
         return -(int64_t) state;
     }
     if (target != 0) {
-        answer = -(int64_t) zpy_cell_pin(target, &points, &room);
+        answer = -(int64_t) zpy_cell_pin(target, true, &points, &room);
     }
     if (answer == 0) {
         answer = decode_all(bytes, length, points, room / sizeof(uint32_t));

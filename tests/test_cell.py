@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 SECRET = b"correct horse battery staple"
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 544, 4095, 4096, 4097, 8192, 100_000]
-TIERS = ["packed", "isolated"]
+TIERS = ["packed", "isolated", "sealed"]
 
 
 def uses(cell: CypherCell) -> dict[str, Any]:
@@ -150,9 +150,9 @@ def test_lone_surrogate() -> None:
         ({"max_reads": 1.0}, TypeError, "max_reads must be an int or None, not float"),
         ({"max_reads": True}, TypeError, "max_reads must be an int or None, not bool"),
         ({"volatile": True, "max_reads": 2}, ValueError, "volatile=True means max_reads=1, not 2"),
-        ({"tier": "vault"}, ValueError, "tier must be 'packed' or 'isolated', not 'vault'"),
-        ({"tier": None}, ValueError, "tier must be 'packed' or 'isolated', not None"),
-        ({"policy": "lax"}, ValueError, "policy must be None or 'strict', not 'lax'"),
+        ({"tier": "vault"}, ValueError, "tier must be 'packed', 'isolated' or 'sealed', not 'vault'"),
+        ({"tier": None}, ValueError, "tier must be 'packed', 'isolated' or 'sealed', not None"),
+        ({"policy": "lax"}, ValueError, "policy must be None, 'seal' or 'strict', not 'lax'"),
     ],
 )
 def test_bad_limits(options: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 SECRET = b"correct horse battery staple"
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 544, 4095, 4096, 4097, 8192, 100_000]
-TIERS = ["packed", "isolated"]
+TIERS = ["packed", "isolated", "sealed"]
 
 
 # ---- reading ----

@@ -32,7 +32,7 @@ def raises(kind, action):
     except kind as error:
         return error
     raise AssertionError(f"no {kind.__name__}")
-cells = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated")] + [CypherCell(SECRET * 400)]
+cells = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated", "sealed")] + [CypherCell(SECRET * 400)]
 memories = [SecureMemory.from_bytes(SECRET), SecureMemory.from_bytes(SECRET * 400)]
 keys = [CryptoKey(bytes(range(1, size + 1))) for size in (16, 24, 32)]
 message = [encrypt(b"message", key) for key in keys]
@@ -116,12 +116,12 @@ def test_the_child_makes_its_own(child: Child) -> None:
         now = stats()
         assert (now.cells, now.isolated, now.pinned, now.locked_bytes) == (0, 0, 0, 0), now
         assert now.budget_bytes == before.budget_bytes
-        mine = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated") for _ in range(50)]
+        mine = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated", "sealed") for _ in range(50)]
         assert all(cell.reveal_bytes() == SECRET and cell.protection.locked for cell in mine)
         key = CryptoKey.generate()
         assert decrypt(encrypt(b"x", key), key) == b"x"
-        assert stats().cells == 101
-        assert purge() == 101
+        assert stats().cells == 151
+        assert purge() == 151
         assert stats().cells == 0
     print(in_child(check))
     assert stats() == before
@@ -176,7 +176,9 @@ def test_inherit(child: Child) -> None:
     body = """
     kept = [CypherCell(SECRET, inherit=True), CypherCell(SECRET, inherit=True, tier="isolated"),
             SecureMemory(16, inherit=True), SecureMemory(9000, inherit=True),
-            CypherCell(SECRET, inherit=True, max_reads=2)]
+            CypherCell(SECRET, inherit=True, max_reads=2), CypherCell(SECRET, inherit=True, tier="sealed"),
+            SecureMemory(16, inherit=True, tier="sealed")]
+    kept[6].write(SECRET)
     kept[2].write(SECRET), kept[3].write(SECRET)
     assert all(it.protection.fork == "inherited" and it.protection.backing == "mlock" for it in kept)
     def check():
@@ -184,20 +186,22 @@ def test_inherit(child: Child) -> None:
         assert stats().cells == len(kept) and stats().isolated == 2, stats()
         assert all(it.protection.locked for it in kept)
         assert kept[0].reveal_bytes() == kept[1].reveal_bytes() == kept[4].reveal_bytes() == SECRET
-        assert kept[2].read() == kept[3].read(16) == SECRET
-        kept[2].write(b"child's own copy")
+        assert kept[2].read() == kept[3].read(16) == kept[6].read() == SECRET and kept[5].verify(SECRET)
+        kept[2].write(b"child's own copy"), kept[6].write(b"child's own copy")
         kept[3].zero()
         kept[0].wipe(), kept[1].wipe()
         assert kept[0].wiped
         raises(CellWipedError, lambda: cells[0].verify(SECRET))
         more = [CypherCell(b"x" * 16, inherit=True) for _ in range(500)]
         assert all(cell.verify(b"x" * 16) for cell in more)
-        assert in_child(lambda: kept[2].read() == b"child's own copy" or os._exit(9)) == 0
+        assert in_child(lambda: kept[2].read() == kept[6].read() == b"child's own copy" or os._exit(9)) == 0
     print(in_child(check))
     assert all(not it.closed if isinstance(it, SecureMemory) else not it.wiped for it in kept)
     assert kept[0].verify(SECRET) and kept[1].verify(SECRET) and kept[2].read() == kept[3].read(16) == SECRET
     assert kept[4].reveal_bytes() == kept[4].reveal_bytes() == SECRET and kept[4].wiped
-    kept[2].write(b"parent's changed")
+    assert kept[6].read() == SECRET and kept[5].reveal_bytes() == SECRET
+    kept[2].write(b"parent's changed"), kept[6].write(b"parent's changed")
+    assert kept[6].read() == b"parent's changed"
     whole()
     """
     assert child.check(PROGRAM + _dedent(body)) == "0\n"
@@ -210,7 +214,7 @@ def test_fork_from_a_thread_while_others_work(child: Child) -> None:
     stop = threading.Event()
     def work():
         while not stop.is_set():
-            made = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated", "packed")] + [SecureMemory(9000)]
+            made = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated", "sealed")] + [SecureMemory(9000)]
             key = CryptoKey.generate()
             assert decrypt(encrypt(made[0], key), key) == SECRET
     def check():

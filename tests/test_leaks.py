@@ -39,6 +39,7 @@ def holder(request: pytest.FixtureRequest) -> Iterator[Any]:
         makers: dict[str, Callable[[], Any]] = {
             "cell": lambda: CypherCell(SECRET),
             "isolated cell": lambda: CypherCell(SECRET, tier="isolated"),
+            "sealed cell": lambda: CypherCell(SECRET, tier="sealed"),
             "memory": lambda: SecureMemory.from_bytes(SECRET),
             "key": lambda: CryptoKey(SECRET),
         }

@@ -16,7 +16,7 @@ from zeroizepy.memory import MemoryStats, SecureMemory, purge, secret_bytes, sec
 pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 SIZES = [0, 1, 16, 17, 4096, 4097, 65536]
-TIERS = ["packed", "isolated"]
+TIERS = ["packed", "isolated", "sealed"]
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -104,7 +104,10 @@ def test_over_the_budget() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"tier": "sealed!"}, "tier must be"), ({"policy": "none"}, "policy must be None or 'strict', not 'none'")],
+    [
+        ({"tier": "sealed!"}, "tier must be"),
+        ({"policy": "none"}, "policy must be None, 'seal' or 'strict', not 'none'"),
+    ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     """As for cells."""

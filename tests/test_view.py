@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 TEXT = "größe 鍵 1234"
 SECRET = TEXT.encode()
-TIERS = ["packed", "isolated"]
+TIERS = ["packed", "isolated", "sealed"]
 
 
 def uses(view: CypherView) -> dict[str, Any]:

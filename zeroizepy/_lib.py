@@ -20,18 +20,24 @@ from .exceptions import (
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 __all__ = [
+    "LENIENT",
+    "POLICIES",
+    "STRICT",
     "as_buffer",
     "clear_locals",
     "core",
     "encode_text",
     "ffi",
     "lib",
+    "make_cell",
     "new_handle",
     "raise_closed",
     "raise_status",
+    "set_policy",
     "shown",
     "system_error_number",
     "ttl_nanoseconds",
@@ -58,6 +64,11 @@ _CORE: dict[str, tuple[Any, Any]] = {
     name: (getattr(lib, f"zpy_cell_{name}"), getattr(lib, f"zpy_large_{name}"))
     for name in ["compare", "copy", "create", "memequal", "memzero", "read", "take", "verify", "wipe", "write", "zero"]
 }
+POLICIES = ("seal", "strict")
+"""What happens to a new secret when nothing more can be locked: it is sealed, or refused."""
+STRICT = 1 << 30
+LENIENT = 1 << 29
+"""Option bits that are not for the core: a policy given for one secret, whatever the process's is."""
 MAX_CELL_BYTES = 1 << 40
 SHOWN_CHARACTERS = 12
 MAX_TTL_S = (1 << 63) // 10**9
@@ -92,6 +103,13 @@ def _backend_from_environment() -> bool:
     if text not in ("", "auto", "mlock", "secretmem"):
         raise ValueError(f"ZEROIZEPY_BACKEND must be 'auto', 'secretmem' or 'mlock', not {text!r}")
     return text != "mlock"
+
+
+def _policy_from_environment() -> str:
+    text = os.environ.get("ZEROIZEPY_POLICY", "")
+    if text not in ("", *POLICIES):
+        raise ValueError(f"ZEROIZEPY_POLICY must be 'seal' or 'strict', not {text!r}")
+    return text or "seal"
 
 
 def raise_status(status: int, asked_bytes: int | None = None) -> NoReturn:
@@ -137,6 +155,70 @@ def _lock_limit_text(asked_bytes: int | None) -> str:
     )
 
 
+_policy = "seal"
+_warned: list[bool] = []
+"""Not empty once the process was told that its secrets seal themselves."""
+
+
+def set_policy(policy: str) -> str:
+    """Choose what happens to new secrets when nothing more can be locked. Returns what was chosen before.
+
+    Raises:
+        ValueError: Neither "seal" nor "strict".
+    """
+    global _policy
+    if policy not in POLICIES:
+        raise ValueError(f"policy must be 'seal' or 'strict', not {shown(policy)}")
+    before, _policy = _policy, policy
+    return before
+
+
+def make_cell(make: Callable[[int], int], options: int, size: int | None = None, refused: int = 0) -> int:
+    """Create a cell; where nothing more can be locked for it, a sealed one instead, unless the policy is strict.
+
+    Args:
+        make: Calls the core with these options. Returns a handle, or minus a status.
+        options: ZPY_* bits, and STRICT or LENIENT.
+        size: Bytes of the secret where they are known. Over 4096 it cannot be sealed.
+        refused: What `make` answered already.
+
+    Returns:
+        The handle, or minus a status other than ZPY_OK.
+    """
+    bits = options & ~(STRICT | LENIENT)
+    handle = refused or make(bits)
+    is_strict = options & STRICT or (_policy == "strict" and not options & LENIENT)
+    if handle != -lib.ZPY_LOCK_LIMIT or is_strict or bits & lib.ZPY_SEALED or (size or 0) > LARGE_BYTES:
+        return handle
+    sealed = make(bits & ~lib.ZPY_ISOLATED | lib.ZPY_SEALED)
+    if sealed > 0 and not _warned:
+        try:
+            _warn_sealed()
+        except BaseException:  # Warnings may be errors.
+            lib.zpy_cell_wipe(sealed)
+            raise
+    return sealed
+
+
+def _warn_sealed() -> None:
+    import sys
+    import warnings
+
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and (frame.f_globals.get("__package__") or "").partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    stats = ffi.new("struct zpy_stats *")
+    lib.zpy_stats_read(stats)
+    warnings.warn(
+        f"the lock budget is spent ({stats.locked_bytes} of {stats.budget_bytes} bytes): new secrets are sealed, that "
+        "is encrypted on the ordinary heap, and in locked memory only while they are used; raise RLIMIT_MEMLOCK "
+        "(ulimit -l), or refuse them with policy='strict'",
+        SecureMemoryWarning,
+        stacklevel=level,
+    )
+    _warned.append(True)
+
+
 def shown(value: object) -> str:
     """How an error quotes an argument that should have been one of a few words: in full only if it looks like one.
 
@@ -152,24 +234,26 @@ def system_error_number() -> int:
     return int(ffi.errno)
 
 
-def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_reads: int = 0) -> int:
+def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_reads: int = 0, *, refused: int = 0) -> int:
     """Create a cell and return its handle.
 
     Args:
         data: `bytes`, a cffi buffer of at least `size` bytes, or `ffi.NULL` for zeros.
         size: Bytes, 0 and up.
-        options: ZPY_ISOLATED, ZPY_INHERIT, ZPY_RANDOM.
+        options: ZPY_ISOLATED, ZPY_INHERIT, ZPY_RANDOM, ZPY_SEALED, STRICT, LENIENT.
         ttl_ns: Nanoseconds to live, 0 for no deadline.
         max_reads: Accesses, 0 for no limit.
+        refused: What the core answered already, for a caller that tried.
 
     Raises:
-        LockLimitError: The lock budget or the kernel's limit is spent.
+        LockLimitError: The lock budget or the kernel's limit is spent, and it may not or cannot be sealed.
         ProtectionError: The kernel refused to protect the pages.
         MemoryError: `size` cannot be had.
     """
     if size > MAX_CELL_BYTES:
         raise MemoryError(f"no memory for a secret of {size} bytes")
-    handle: int = core(size, "create")(data, size, options, ttl_ns, max_reads)
+    create = core(size, "create")
+    handle = make_cell(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options, size, refused)
     if handle < 0:
         raise_status(-handle, size)
     return handle
@@ -266,6 +350,7 @@ def _start() -> None:
         raise ImportError(f"zeroizepy's core could not start: status {status}, {os.strerror(int(ffi.errno))}")
     # Threads do not pass through fork, and a child may have inherited cells with deadlines.
     os.register_at_fork(after_in_child=lib.zpy_reaper_ensure)
+    set_policy(_policy_from_environment())
     if lib.zpy_backing_kind() == lib.ZPY_BACKING_NONE:
         import warnings
 

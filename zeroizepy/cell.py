@@ -9,7 +9,7 @@ from ._lib import lib
 from .loaders import limits_from
 from .slots import Borrow, can_borrow, differs, lend, protection_of, read_bytes
 from .sources import FromSources
-from .view import CypherView, Decoding, equals_large, mask_text, verify_secret
+from .view import CypherView, Decoding, equals, mask_text, verify_secret
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ _entered: ContextVar[tuple[CypherView, ...]] = ContextVar("zeroizepy_entered", d
 # Looked up once: on the shortest paths the look-up costs as much as the work.
 _SMALL_BYTES = _lib.LARGE_BYTES
 _create = lib.zpy_cell_create
-_verify = lib.zpy_cell_verify
+_equal = lib.zpy_cell_equals
 
 
 class CypherCell(FromSources):
@@ -44,15 +44,17 @@ class CypherCell(FromSources):
         ttl_sec: Seconds to live, counted through suspend. A thread of the core zeroes the bytes at the deadline,
             whether the program is idle or busy; every use checks it as well.
         max_reads: Wipe after so many accesses: `reveal`, `reveal_bytes`, `borrow`, `copy_into` or a `with` block.
-        tier: "packed" (a slot in shared locked pages; above 4096 bytes own pages) or "isolated" (always own pages,
-            which are inaccessible while nobody borrows).
-        policy: None or "strict"; both raise `LockLimitError` in this version when nothing more can be locked.
+        tier: "packed" (a slot in shared locked pages), "isolated" (own pages, which are inaccessible while nobody
+            borrows) or "sealed" (encrypted on the ordinary heap under a locked key, and in a locked slot while somebody
+            borrows). Above 4096 bytes always "isolated".
+        policy: What happens when nothing more can be locked: "seal" makes a sealed cell of up to 4096 bytes, with one
+            `SecureMemoryWarning` in a process; "strict" raises. None takes `zeroizepy.memory.set_policy`'s.
         inherit: A forked child keeps its own copy. Without it every use in a child raises `CellWipedError`.
         wipe_source: Zero `data` after it was copied; it must be mutable.
 
     Raises:
         TypeError, ValueError: A wrong argument.
-        LockLimitError: The lock budget or the kernel's limit is spent.
+        LockLimitError: The lock budget or the kernel's limit is spent, and the cell may not or cannot be sealed.
 
     Does not reach: copies of the secret that the program made before or that `reveal` gives it; a debugger or another
     process with the right to read this one's memory, except that on the "memfd_secret" backing /proc/PID/mem and ptrace
@@ -69,8 +71,8 @@ class CypherCell(FromSources):
         ttl_sec: float | None = None,
         *,
         max_reads: int | None = None,
-        tier: Literal["packed", "isolated"] = "packed",
-        policy: Literal["strict"] | None = None,
+        tier: Literal["packed", "isolated", "sealed"] = "packed",
+        policy: Literal["seal", "strict"] | None = None,
         inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
@@ -87,7 +89,7 @@ class CypherCell(FromSources):
                 # The common case: one call into the core and nothing else.
                 handle = _create(data, len(data), 0, 0, 0)
                 if handle < 0:
-                    _lib.raise_status(-handle, len(data))
+                    handle = _lib.new_handle(data, len(data), refused=handle)  # Seals it, or raises.
                 if self._handle:
                     self._drop()
                 self._handle = handle
@@ -223,10 +225,11 @@ class CypherCell(FromSources):
         Raises:
             TypeError: `other` has no bytes.
             CellWipedError: In a forked child, which cannot know the answer.
+            LockLimitError: No slot is free to open a sealed secret into.
         """
         if other.__class__ is bytes:  # Some nanoseconds faster than type(), and a liar gets cffi's TypeError.
             # One call where they are equal; the rest sorts out the reasons for a no.
-            return _verify(self._handle, other, len(other)) or equals_large(self._handle, other)
+            return _equal(self._handle, other, len(other)) or equals(self._handle, other)
         try:
             return verify_secret(self._handle, other)
         except BaseException as error:
@@ -251,8 +254,10 @@ class CypherCell(FromSources):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CypherCell):
             return NotImplemented
-        same = self is other or bool(_lib.core(self._size, "compare")(self._handle, other._handle) == 1)
-        return same or differs(self._handle) or differs(other._handle)
+        if self is other:
+            return True
+        answer = int(_lib.core(self._size, "compare")(self._handle, other._handle))
+        return answer == 1 or differs(answer)
 
     # ---- end ----
 

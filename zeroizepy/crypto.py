@@ -92,9 +92,12 @@ class CryptoKey(Holder):
         if size not in _KEY_BYTES:
             raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
         native = size == 32 and lib.zpy_has_aes() == 1
-        handle = int(lib.zpy_key_create(source, options, 0)) if native else _lib.new_handle(source, size, options)
-        if handle < 0:
-            _lib.raise_status(-handle)
+        if native:
+            handle = _lib.make_cell(lambda bits: int(lib.zpy_key_create(source, bits, 0)), options)
+            if handle < 0:
+                _lib.raise_status(-handle, size)
+        else:
+            handle = _lib.new_handle(source, size, options)
         self._hold(handle, size)
         self._native = native
 

@@ -90,7 +90,8 @@ def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:
     if not name or "=" in name or "\0" in name:
         raise ValueError("var_name must not be empty nor hold '=' or NUL")  # Perhaps NAME=VALUE: not to be repeated.
     raw_name = os.fsencode(name)
-    handle = int(lib.zpy_cell_from_env(raw_name, *limits))
+    options, ttl_ns, max_reads = limits
+    handle = _lib.make_cell(lambda bits: int(lib.zpy_cell_from_env(raw_name, bits, ttl_ns, max_reads)), options)
     if handle == -lib.ZPY_RANGE:
         # What is no name may be a value, passed in its place.
         raise KeyError(f"Env var not found: {name if name.isidentifier() else f'a name of {len(name)} characters'}")

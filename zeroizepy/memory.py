@@ -40,6 +40,7 @@ __all__ = [
     "purge",
     "secret_bytes",
     "secure_alloc",
+    "set_policy",
     "stats",
 ]
 
@@ -52,17 +53,17 @@ class SecureMemory(Holder):
     """A buffer of fixed size for a secret, zero at first, wiped by `close()`, a `with` block, or its deletion.
 
     Up to 4096 bytes it is a slot in shared locked pages; above that, or with `tier="isolated"`, it has pages of its own
-    that are inaccessible while nobody uses them.
+    that are inaccessible while nobody uses them; with `tier="sealed"` it is encrypted while nobody does.
 
     Args:
         size: Bytes, 0 and up.
-        tier: "packed" or "isolated".
-        policy: None or "strict"; both raise `LockLimitError` in this version when nothing more can be locked.
+        tier: "packed", "isolated" or "sealed"; see `zeroizepy.CypherCell`.
+        policy: None, "seal" or "strict"; see there.
         inherit: A forked child keeps its own copy, locked again there.
 
     Raises:
         TypeError, ValueError: A wrong argument.
-        LockLimitError: The lock budget or the kernel's limit is spent.
+        LockLimitError: The lock budget or the kernel's limit is spent, and it may not or cannot be sealed.
 
     Does not reach: `bytes` that were made from it by `read()` or `get_bytes()`, and anything the kernel or a debugger
     with root rights reads while it is open (on the "memfd_secret" backing, /proc/PID/mem excepted).
@@ -74,8 +75,8 @@ class SecureMemory(Holder):
         self,
         size: int,
         *,
-        tier: Literal["packed", "isolated"] = "packed",
-        policy: Literal["strict"] | None = None,
+        tier: Literal["packed", "isolated", "sealed"] = "packed",
+        policy: Literal["seal", "strict"] | None = None,
         inherit: bool = False,
     ) -> None:
         check_size(size)
@@ -237,6 +238,22 @@ def secret_bytes(data: Buffer | Borrowable) -> SecureMemory:
 def secure_alloc(size: int) -> SecureMemory:
     """Secure memory of `size` bytes, for use in a `with` statement; the same as `SecureMemory(size)`."""
     return SecureMemory(size)
+
+
+def set_policy(policy: Literal["seal", "strict"]) -> str:
+    """Choose what happens to new secrets of this process when nothing more can be locked.
+
+    Args:
+        policy: "seal", the default: they are encrypted on the ordinary heap under a locked key, and one
+            `SecureMemoryWarning` says so. "strict": `LockLimitError`. `ZEROIZEPY_POLICY` sets the one to begin with.
+
+    Returns:
+        The policy until now.
+
+    Raises:
+        ValueError: Another word.
+    """
+    return _lib.set_policy(policy)
 
 
 def purge() -> int:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     _Result = TypeVar("_Result")
 
 __all__ = [
+    "COUNTED",
+    "PEEK",
+    "WRITABLE",
     "Borrow",
     "Holder",
     "Redacted",
@@ -33,10 +36,18 @@ __all__ = [
     "read_bytes",
 ]
 
+PEEK = 0
+COUNTED = lib.ZPY_LEASE_COUNTED
+WRITABLE = lib.ZPY_LEASE_WRITABLE
+"""How `open_lease` lends: without an access, as an access, and to a borrower who may write."""
+
+_MOVED = lib.ZPY_MOVED
 _LEASE = ffi.typeof("struct zpy_lease *")
 _drop_lease = lib.zpy_cell_lease_drop
 _bind = type(_lib.as_buffer.__get__(_lib))  # types.MethodType: binds a first argument, in C.
 
+_TIERS = ("packed", "isolated", "sealed")  # By enum zpy_tier.
+_TIER_BITS: dict[str, int] = {"packed": 0, "isolated": lib.ZPY_ISOLATED, "sealed": lib.ZPY_SEALED}
 _BACKINGS = {
     lib.ZPY_BACKING_NONE: "none",
     lib.ZPY_BACKING_MLOCK: "mlock",
@@ -108,24 +119,30 @@ class Holder(Redacted):
         _wipe(self._handle)
 
 
-def differs(handle: int) -> bool:
-    """The answer False of a comparison; raises where there was nothing to compare, because the parent holds it."""
-    if lib.zpy_cell_state(handle) == lib.ZPY_FORKED:
-        _lib.raise_status(lib.ZPY_FORKED)
+def differs(answer: int) -> bool:
+    """The answer of a comparison that did not say 1: False, also for a secret that is gone.
+
+    Raises:
+        CellWipedError: There was nothing to compare with, because the parent holds it.
+        LockLimitError, MemoryCorruptionError, ProtectionError: A sealed or isolated secret could not be opened.
+    """
+    if answer < 0 and -answer not in (lib.ZPY_WIPED, lib.ZPY_EXPIRED):
+        _lib.raise_status(-answer)
     return False
 
 
-def option_bits(tier: str = "packed", policy: str | None = None, inherit: bool = False) -> int:
+def option_bits(tier: object = "packed", policy: object = None, inherit: bool = False) -> int:
     """Check the arguments that choose a protection and turn them into the core's option bits.
 
     Raises:
-        ValueError: An unknown tier or policy, or one that this version does not have.
+        ValueError: An unknown tier or policy.
     """
-    if tier not in ("packed", "isolated"):
-        raise ValueError(f"tier must be 'packed' or 'isolated', not {_lib.shown(tier)}")
-    if policy not in (None, "strict"):
-        raise ValueError(f"policy must be None or 'strict', not {_lib.shown(policy)}")
-    return (lib.ZPY_ISOLATED if tier == "isolated" else 0) | (lib.ZPY_INHERIT if inherit else 0)
+    if not isinstance(tier, str) or tier not in _TIER_BITS:
+        raise ValueError(f"tier must be 'packed', 'isolated' or 'sealed', not {_lib.shown(tier)}")
+    if policy not in (None, *_lib.POLICIES):
+        raise ValueError(f"policy must be None, 'seal' or 'strict', not {_lib.shown(policy)}")
+    bits = _TIER_BITS[tier] | (lib.ZPY_INHERIT if inherit else 0)
+    return bits | (0 if policy is None else _lib.STRICT if policy == "strict" else _lib.LENIENT)
 
 
 def protection_of(handle: int) -> tuple[int, Protection | None]:
@@ -137,7 +154,7 @@ def protection_of(handle: int) -> tuple[int, Protection | None]:
     from .values import Protection
 
     return status, Protection(
-        tier="isolated" if raw.isolated else "packed",
+        tier=_TIERS[raw.tier],
         backing=_BACKINGS[raw.backing],
         locked=bool(raw.locked),
         guarded=bool(raw.guarded),
@@ -147,19 +164,25 @@ def protection_of(handle: int) -> tuple[int, Protection | None]:
     )
 
 
-def open_lease(handle: int, counted: bool) -> tuple[int, Any, Any]:
-    """Pin a cell, and begin an access when `counted`.
+def open_lease(handle: int, kind: int) -> tuple[int, Any, Any]:
+    """Pin a cell.
 
     Whatever interrupts Python here or later, nothing stays pinned or open: the lease is given back by a destructor of
     the exporter that is C code all through, since a signal handler's exception would be lost in a Python one.
 
+    Args:
+        handle: Of the cell.
+        kind: PEEK, or COUNTED to begin an access, or WRITABLE, or both.
+
     Returns:
         The core's status, the lease, and a cffi pointer to the bytes, which keeps the pin for as long as it lives.
     """
-    lease = ffi.new(_LEASE)
-    address = lib.zpy_cell_address(handle)
-    exporter = ffi.gc(address, _bind(_drop_lease, lease))
-    status = lib.zpy_cell_lease(lease, handle, address, counted)
+    status = _MOVED
+    while status == _MOVED:  # Another thread closed a sealed cell between the two calls.
+        lease = ffi.new(_LEASE)
+        address = lib.zpy_cell_address(handle)
+        exporter = ffi.gc(address, _bind(_drop_lease, lease))
+        status = lib.zpy_cell_lease(lease, handle, address, kind)
     return status, lease, exporter
 
 
@@ -188,7 +211,7 @@ class Borrow:
     then on, never another secret. It also keeps the pages of an isolated secret open.
     """
 
-    __slots__ = ("_counted", "_fail", "_lease", "_owner", "_size", "_view", "_writable", "end_status")
+    __slots__ = ("_fail", "_kind", "_lease", "_owner", "_size", "_view", "_writable", "end_status")
 
     def __init__(
         self, owner: Any, size: int, fail: Callable[[int], NoReturn], *, writable: bool = False, counted: bool = True
@@ -197,7 +220,7 @@ class Borrow:
         self._size = size
         self._fail = fail
         self._writable = writable
-        self._counted = counted
+        self._kind = (COUNTED if counted else PEEK) | (WRITABLE if writable else 0)
         self._view: memoryview | None = None
         self.end_status: int = lib.ZPY_OK
         """The core's status when the block ended: another one means that the view may have read zeros."""
@@ -205,7 +228,7 @@ class Borrow:
     def __enter__(self) -> memoryview:
         if self._view is not None:
             raise RuntimeError("this borrow is already open; call borrow() again for another")
-        status, self._lease, exporter = open_lease(self._owner._lend(), self._counted)
+        status, self._lease, exporter = open_lease(self._owner._lend(), self._kind)
         if status:
             self._fail(status)
         view = memoryview(ffi.buffer(exporter, self._size))

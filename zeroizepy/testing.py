@@ -27,7 +27,7 @@ from . import _lib
 from ._lib import ffi, lib
 from .cell import CypherCell
 from .memory import SecureMemory
-from .slots import open_lease
+from .slots import PEEK, open_lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +203,7 @@ def _missing_right(pid: int) -> str:
 @contextmanager
 def _pinned(handle: int) -> Iterator[int]:
     """The address of a cell's slot, which stays where it is meanwhile. Counts no access."""
-    status, _lease, exporter = open_lease(handle, counted=False)
+    status, _lease, exporter = open_lease(handle, PEEK)
     if status:
         _lib.raise_status(status)
     yield int(ffi.cast("uintptr_t", exporter))

@@ -19,13 +19,17 @@ class Protection:
     """What the system calls granted for one secret.
 
     Attributes:
-        tier: "packed" (a slot among others) or "isolated" (own pages, no access while nobody borrows them).
+        tier: "packed" (a slot among others), "isolated" (own pages, no access while nobody borrows them) or "sealed"
+            (encrypted on the ordinary heap, in a slot only while somebody borrows it).
         backing: "memfd_secret" (not even root reads it through /proc/PID/mem), "mlock", or "none".
         locked: The pages cannot be swapped: mlock returned 0, or they are secretmem, which is never swapped.
         guarded: Inaccessible pages lie directly before and behind.
         dump_excluded: madvise(MADV_DONTDUMP) returned 0.
         fork: What a forked child finds: "absent", "wiped" (zeros) or "inherited" (its own copy).
         page_bytes: Bytes of the page run that holds the secret, guards not counted.
+
+    Of a sealed secret, all but `tier` tells of the pages that hold its key; the slots that it is opened into are in
+    pages of the same kind. Its ciphertext may be swapped, dumped and forked.
     """
 
     tier: str
@@ -55,24 +59,27 @@ class MemoryStats:
 
     Attributes:
         cells: Live secrets: cells, secure memories, keys.
-        isolated: How many of them have their own pages.
+        packed, isolated, sealed: How many of them are in each tier.
         pinned: Wiped secrets whose slot is held by a view that still exists; the slot holds zeros.
         locked_bytes: Bytes of pages held now.
         peak_locked_bytes: Their maximum so far.
         budget_bytes: The most that will be locked.
-        runs: Page runs of the packed tier.
+        arenas: Page runs with slots: those of packed secrets, and those that sealed ones are opened into. One of the
+            latter is locked with the first secret, for the time when nothing more can be.
         wipes: Secrets wiped so far, whatever the reason.
         expiries: How many of them because their time to live was over.
         corruptions: Slots retired because something wrote outside its bounds.
     """
 
     cells: int
+    packed: int
     isolated: int
+    sealed: int
     pinned: int
     locked_bytes: int
     peak_locked_bytes: int
     budget_bytes: int
-    runs: int
+    arenas: int
     wipes: int
     expiries: int
     corruptions: int
@@ -90,6 +97,6 @@ class CellLimits(TypedDict, total=False):
     """The keyword arguments that every way to make a cell takes; `CypherCell` tells what they mean."""
 
     max_reads: int | None
-    tier: Literal["packed", "isolated"]
-    policy: Literal["strict"] | None
+    tier: Literal["packed", "isolated", "sealed"]
+    policy: Literal["seal", "strict"] | None
     inherit: bool

@@ -8,7 +8,7 @@ from . import _lib
 from ._lib import ffi, lib
 from .exceptions import ViewExpiredError
 from .memory import SecureMemory
-from .slots import Borrow, Redacted, can_borrow, check_size, differs, lend, open_lease, read_bytes
+from .slots import COUNTED, PEEK, Borrow, Redacted, can_borrow, check_size, differs, lend, open_lease, read_bytes
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .values import Borrowable
 
-__all__ = ["CypherView", "Decoding", "equals_large", "mask_text", "verify_secret"]
+__all__ = ["CypherView", "Decoding", "equals", "mask_text", "verify_secret"]
 
 
 def count_points(handle: int) -> int:
@@ -55,7 +55,7 @@ class Decoding:
 
     def text(self, *, counted: bool) -> str:
         """Decode, as an access when `counted`."""
-        status, lease, exporter = open_lease(self._handle, counted)
+        status, lease, exporter = open_lease(self._handle, COUNTED if counted else PEEK)
         if status:
             _lib.raise_status(status)
         try:
@@ -78,7 +78,7 @@ class Decoding:
     def _decode_wide(self, scratch: SecureMemory) -> str:
         try:
             points = int(lib.zpy_cell_decode(self._handle, scratch._handle))
-            status, _lease, exporter = open_lease(scratch._handle, counted=False)
+            status, _lease, exporter = open_lease(scratch._handle, PEEK)
             if points < 0 or status:
                 _lib.raise_status(-points if points < 0 else status)
             text: str = ffi.unpack(ffi.cast("char32_t *", exporter), points)
@@ -97,7 +97,7 @@ def mask_text(handle: int, size: int, suffix_len: int, mask: str) -> str:
     points = count_points(handle)
     if suffix_len >= points or suffix_len == 0:
         return mask * points
-    status, lease, exporter = open_lease(handle, counted=False)
+    status, lease, exporter = open_lease(handle, PEEK)
     if status:
         _lib.raise_status(status)
     view = memoryview(ffi.buffer(exporter, size))
@@ -117,25 +117,22 @@ def verify_secret(handle: int, other: Any) -> bool:
     if isinstance(other, str):
         encoded = _lib.encode_text(other, "other")
         try:
-            return _equals(handle, encoded)
+            return equals(handle, encoded)
         finally:
             _lib.wipe_bytes(encoded)
     if can_borrow(other):
         # Looking at another cell in order to compare is not an access to it.
         return lend(other, lambda view: verify_secret(handle, view), peek=True)
     if type(other) is bytes:
-        return _equals(handle, other)
+        return equals(handle, other)
     with _lib.as_buffer(other, "other") as source:
-        return _equals(handle, source)
+        return equals(handle, source)
 
 
-def equals_large(handle: int, source: bytes) -> bool:
-    """What the core's short comparison leaves open when it says no: it says so to every large secret."""
-    return _equals(handle, source) if len(source) > _lib.LARGE_BYTES else differs(handle)
-
-
-def _equals(handle: int, source: Any) -> bool:
-    return bool(_lib.core(len(source), "verify")(handle, source, len(source))) or differs(handle)
+def equals(handle: int, source: Any) -> bool:
+    """Whether a cell equals bytes or a cffi buffer. Raises as `differs`."""
+    answer = int(_lib.core(len(source), "verify")(handle, source, len(source)))
+    return answer == 1 or differs(answer)
 
 
 class CypherView(Redacted):

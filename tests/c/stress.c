@@ -51,7 +51,9 @@ private_round(uint64_t *state)
     uint8_t in[BYTES_MAX];
     uint8_t out[BYTES_MAX];
     size_t const length = random_length(state);
-    uint32_t const options = next_random(state) % 64 == 0 ? ZPY_ISOLATED : next_random(state) % 16 == 0 ? ZPY_INHERIT : 0;
+    uint32_t const draw = next_random(state);
+    uint32_t const tier = draw % 64 == 0 ? ZPY_ISOLATED : draw % 4 == 1 ? ZPY_SEALED : 0;
+    uint32_t const options = tier | (next_random(state) % 16 == 0 ? ZPY_INHERIT : 0);
     content(next_random(state), in, length);
     int64_t const answer = zpy_cell_create(in, length, options, 0, next_random(state) % 4 == 0 ? 1 : 0);
     if (answer == -ZPY_LOCK_LIMIT) {
@@ -60,10 +62,10 @@ private_round(uint64_t *state)
     }
     CHECK(answer > 0);
     uint64_t const cell = (uint64_t) answer;
-    CHECK(zpy_large_verify(cell, in, length));
+    CHECK_EQUAL(zpy_large_verify(cell, in, length), 1);
     size_t held = 0;
     uint8_t *address;
-    CHECK_EQUAL(zpy_cell_pin(cell, &address, &held), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_pin(cell, false, &address, &held), ZPY_OK);
     CHECK(held == length && memcmp(address, in, length) == 0);
     CHECK_EQUAL(zpy_cell_take(cell, out, length), ZPY_OK);
     CHECK(memcmp(in, out, length) == 0);
@@ -86,7 +88,7 @@ shared_replace(uint64_t *state)
         return; /* Empty, or another thread is replacing it. */
     }
     CHECK_EQUAL(zpy_cell_wipe(taken), ZPY_OK);
-    int64_t const answer = zpy_cell_create(in, length, 0, 0, 0);
+    int64_t const answer = zpy_cell_create(in, length, tag % 2 == 0 ? ZPY_SEALED : 0, 0, 0);
     CHECK(answer > 0);
     atomic_store(&place->tag_and_length, tag << 16 | length);
     atomic_store(&place->handle, (uint64_t) answer);
@@ -111,9 +113,10 @@ shared_use(uint64_t *state)
     if (status == ZPY_OK) {
         CHECK(memcmp(in, out, length) == 0);
     }
+    CHECK(zpy_cell_compare(cell, cell) != 0);
     size_t held = 0;
     uint8_t *address;
-    if (zpy_cell_pin(cell, &address, &held) == ZPY_OK) {
+    if (zpy_cell_pin(cell, false, &address, &held) == ZPY_OK) {
         int const state_after = zpy_cell_unpin(cell);
         CHECK(state_after == ZPY_OK || state_after == ZPY_WIPED);
     }

@@ -1,0 +1,139 @@
+/* zpy_budget.c: how many bytes of pages may be locked, and how many are. Call these with the lock held. */
+#include "zpy_internal.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Kept back from packed and isolated cells, so that sealed ones can be opened when all else is spent. */
+#define RESERVE_PART 8
+#define RESERVE_PAGES 3
+/* A refusal may pass, so the kernel is asked again: each time at first, then after twice as many requests each time. */
+#define PATIENT_REFUSALS 8U
+#define DOUBLINGS 10U
+
+static uint64_t budget = 0;
+static uint64_t charged[2] = {0, 0}; /* [1]: by scratch pages, which may use the reserve. */
+static uint64_t peak = 0;
+/* A sum that the kernel refused: asking for it again and again would cost system calls for each cell. */
+static uint64_t refused_at = UINT64_MAX;
+static uint32_t refusals = 0;
+static uint32_t hold_back = 0; /* Requests to be answered without the kernel. */
+
+static void
+forget_refusals(void)
+{
+    refused_at = UINT64_MAX;
+    refusals = 0;
+    hold_back = 0;
+}
+
+/* Three quarters of the lock limit, after the soft limit was raised to the hard one; without a limit, a quarter of the
+ * machine's memory. */
+static uint64_t
+budget_from_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
+        return 64 * 1024;
+    }
+    if (limit.rlim_cur != limit.rlim_max) {
+        struct rlimit const raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_MEMLOCK, &raised) == 0) {
+            limit = raised;
+        }
+    }
+    if (limit.rlim_cur != RLIM_INFINITY) {
+        uint64_t const part = (uint64_t) limit.rlim_cur / 4 * 3;
+        uint64_t const least = zpy_pages_round(1); /* Under a limit of one page, that page. */
+        return part < least && limit.rlim_cur >= least ? least : part;
+    }
+    long const pages = sysconf(_SC_PHYS_PAGES);
+    return pages > 0 ? (uint64_t) pages * zpy_pages_round(1) / 4 : UINT64_MAX;
+}
+
+void
+zpy_budget_set(uint64_t budget_bytes)
+{
+    budget = budget_bytes != 0 ? budget_bytes : budget_from_limit();
+    forget_refusals();
+}
+
+static uint64_t
+reserve(void)
+{
+    uint64_t const page = zpy_pages_round(1);
+    uint64_t const wanted = budget / RESERVE_PART > RESERVE_PAGES * page ? budget / RESERVE_PART : RESERVE_PAGES * page;
+    uint64_t const half = budget / 2 > page ? budget / 2 : page;
+    return wanted < half ? wanted : half;
+}
+
+static bool
+fits(uint64_t held, uint64_t bytes, uint64_t limit)
+{
+    return bytes <= limit && held <= limit - bytes;
+}
+
+static bool
+is_refused(uint64_t sum)
+{
+    if (sum < refused_at) {
+        return false;
+    }
+    if (hold_back == 0) {
+        return false;
+    }
+    hold_back--;
+    return true;
+}
+
+bool
+zpy_budget_charge(size_t bytes, bool scratch)
+{
+    uint64_t const held = charged[0] + charged[1];
+    uint64_t const kept = reserve();
+    bool const spent = !fits(held, bytes, budget) || (!scratch && !fits(charged[0], bytes, budget > kept ? budget - kept : 0));
+    if (spent || is_refused(held + bytes)) {
+        return false;
+    }
+    charged[scratch] += bytes;
+    if (held + bytes > peak) {
+        peak = held + bytes;
+    }
+    return true;
+}
+
+void
+zpy_budget_refund(size_t bytes, bool scratch)
+{
+    charged[scratch] -= bytes;
+    forget_refusals();
+}
+
+void
+zpy_budget_refused(size_t bytes, bool scratch, int status)
+{
+    uint64_t const sum = charged[0] + charged[1];
+    charged[scratch] -= bytes;
+    if (status == ZPY_LOCK_LIMIT) {
+        refused_at = sum;
+        refusals += refusals < PATIENT_REFUSALS + DOUBLINGS;
+        hold_back = refusals > PATIENT_REFUSALS ? 1U << (refusals - PATIENT_REFUSALS) : 0;
+    }
+}
+
+void
+zpy_budget_after_fork(void)
+{
+    charged[0] = 0;
+    charged[1] = 0;
+    peak = 0;
+    forget_refusals();
+}
+
+void
+zpy_budget_stats(struct zpy_stats *stats_out)
+{
+    stats_out->locked_bytes = charged[0] + charged[1];
+    stats_out->peak_locked_bytes = peak;
+    stats_out->budget_bytes = budget;
+}
