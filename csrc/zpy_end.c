@@ -40,7 +40,9 @@ note_pinned(struct zpy_entry const *entry)
 static int
 end_life(struct zpy_entry *entry, enum zpy_state state)
 {
-    int status = zpy_entry_destroy(entry);
+    /* A slot that nobody looks at is zeroed as it is given back. */
+    bool const is_kept = entry->tier != ZPY_TIER_PACKED || entry->pins > 0;
+    int status = is_kept ? zpy_entry_destroy(entry) : ZPY_OK;
     if (entry->pins == 0) {
         int const given = zpy_entry_release(entry);
         status = status != ZPY_OK ? status : given;
@@ -75,9 +77,10 @@ zpy_entry_end_by_deadline(struct zpy_entry *entry)
 bool
 zpy_entry_expire(uint64_t cell)
 {
-    bool const waits = zpy_entry_awaits(cell);
+    struct zpy_entry *const entry = zpy_entry_find(cell);
+    bool const waits = zpy_entry_awaits(entry);
     if (waits) {
-        zpy_entry_end_by_deadline(zpy_entry_find(cell));
+        zpy_entry_end_by_deadline(entry);
     }
     return waits;
 }

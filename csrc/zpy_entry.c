@@ -177,9 +177,8 @@ zpy_entry_status(struct zpy_entry *entry)
 }
 
 bool
-zpy_entry_awaits(uint64_t cell)
+zpy_entry_awaits(struct zpy_entry const *entry)
 {
-    struct zpy_entry const *const entry = zpy_entry_find(cell);
     return entry != NULL && entry->state == CELL_LIVE && entry->deadline_ns != 0 && !zpy_entry_is_foreign(entry);
 }
 

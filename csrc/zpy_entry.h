@@ -109,8 +109,8 @@ int zpy_entry_ready(uint64_t cell, enum zpy_intent intent, struct zpy_entry **en
 int zpy_entry_begin(uint64_t cell, enum zpy_intent intent, struct zpy_entry **entry_out);
 /* Put a cell whose memory is ready into the table. Returns its handle or minus a zpy_status. */
 int64_t zpy_entry_publish(struct zpy_entry *made, uint64_t ttl_ns, uint32_t max_reads);
-/* Does a live cell of this process still wait for its deadline? */
-bool zpy_entry_awaits(uint64_t cell);
+/* Is it a live cell of this process that still waits for its deadline? Takes null, too. */
+bool zpy_entry_awaits(struct zpy_entry const *entry);
 /* Count one access. */
 void zpy_entry_spend(struct zpy_entry *entry);
 /* CLOCK_BOOTTIME, which counts through suspend. */

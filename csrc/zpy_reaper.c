@@ -22,6 +22,9 @@
 #define STACK_BYTES ((size_t) 128 * 1024)
 /* A lost timer is noticed after this long, should nothing else wake the thread. */
 #define POLL_MS 60000
+/* Deadlines are kept in steps of this, rounded up: among equal ones the heap has nothing to sort, so that many cells with one
+ * deadline cost no more each than one. Whoever uses a cell checks its exact deadline. */
+#define STEP_NS ((uint64_t) 1000000)
 /* How often the thread looks where it has no timer: descriptors are exhausted, or the platform has none like it. */
 #define RETRY_MS 2
 
@@ -91,7 +94,7 @@ sweep(void)
 {
     size_t kept = 0;
     for (size_t index = 0; index < heap_count; index++) {
-        if (zpy_entry_awaits(heap[index].cell)) {
+        if (zpy_entry_awaits(zpy_entry_find(heap[index].cell))) {
             heap[kept++] = heap[index];
         }
     }
@@ -239,7 +242,9 @@ zpy_reaper_add(uint64_t cell, uint64_t at_ns)
         heap = grown;
         heap_room = room;
     }
-    heap[heap_count] = (struct deadline){.at_ns = at_ns, .cell = cell};
+    uint64_t const rest = at_ns % STEP_NS;
+    uint64_t const step = rest > 0 && at_ns <= UINT64_MAX - STEP_NS ? at_ns - rest + STEP_NS : at_ns;
+    heap[heap_count] = (struct deadline){.at_ns = step, .cell = cell};
     sift_up(heap_count++);
     if (heap[0].cell == cell && is_running) {
         (void) arm(); /* Should that fail, the thread looks every RETRY_MS. */
