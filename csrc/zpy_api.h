@@ -181,6 +181,7 @@ struct zpy_lease {
     uint64_t cell;
     int has_pin;
     int has_access;
+    int may_last; /* The pin may be held for as long as the cell is: no page stays open by it, and no limit rests on accesses. */
 };
 
 enum zpy_lease_kind {

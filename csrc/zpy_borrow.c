@@ -39,7 +39,9 @@ zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, i
         status = zpy_entry_unveil(entry);
     }
     if (status == ZPY_OK) {
-        *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted};
+        bool const may_last =
+            entry->tier == ZPY_TIER_PACKED && entry->reads_left == ZPY_UNLIMITED && entry->deadline_ns == 0;
+        *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted, .may_last = may_last};
         entry->pins++;
         entry->is_changed = entry->is_changed || (kind & ZPY_LEASE_WRITABLE) != 0;
         if (counted) {

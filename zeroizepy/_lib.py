@@ -253,7 +253,10 @@ def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_read
     if size > MAX_CELL_BYTES:
         raise MemoryError(f"no memory for a secret of {size} bytes")
     create = core(size, "create")
-    handle = make_cell(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options, size, refused)
+    bits = options & ~(STRICT | LENIENT)
+    handle = refused or int(create(data, size, bits, ttl_ns, max_reads))
+    if handle == -lib.ZPY_LOCK_LIMIT:
+        handle = make_cell(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options, size, handle)
     if handle < 0:
         raise_status(-handle, size)
     return handle

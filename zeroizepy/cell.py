@@ -6,8 +6,8 @@ from contextvars import ContextVar
 
 from . import _lib
 from ._lib import lib
-from .loaders import limits_from
-from .slots import Borrow, can_borrow, differs, lend, protection_of, read_bytes
+from .loaders import reads_from
+from .slots import PEEK, Borrow, can_borrow, differs, lend, option_bits, protection_of, read_bytes
 from .sources import FromSources
 from .view import CypherView, Decoding, equals, mask_text, verify_secret
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .loaders import Limits
-    from .values import Borrowable, CellLimits, Protection
+    from .values import Borrowable, Protection
 
 __all__ = ["CypherCell", "CypherView"]
 
@@ -31,6 +31,7 @@ _entered: ContextVar[tuple[CypherView, ...]] = ContextVar("zeroizepy_entered", d
 # Looked up once: on the shortest paths the look-up costs as much as the work.
 _SMALL_BYTES = _lib.LARGE_BYTES
 _create = lib.zpy_cell_create
+_raise_status = _lib.raise_status
 _equal = lib.zpy_cell_equals
 
 
@@ -95,8 +96,12 @@ class CypherCell(FromSources):
                 self._handle = handle
                 self._size = len(data)
                 return
-            given: CellLimits = {"max_reads": max_reads, "tier": tier, "policy": policy, "inherit": inherit}
-            self._fill(data, limits_from(volatile, ttl_sec, given), wipe_source=wipe_source)
+            bits = option_bits(tier, policy, inherit)
+            limits = bits, _lib.ttl_nanoseconds(ttl_sec), reads_from(volatile, max_reads)
+            if type(data) is bytes and not wipe_source:
+                self._store(data, limits)
+            else:
+                self._fill(data, limits, wipe_source=wipe_source)
         except BaseException as error:
             data = b""
             _lib.clear_locals(error)
@@ -184,10 +189,10 @@ class CypherCell(FromSources):
         Raises:
             CellWipedError, CellExpiredError: On entering the block.
         """
-        return Borrow(self, self._size, _lib.raise_status)
+        return Borrow(self, _raise_status)
 
     def _peek(self) -> Borrow:
-        return Borrow(self, self._size, _lib.raise_status, counted=False)
+        return Borrow(self, _raise_status, PEEK)
 
     def copy_into(self, buffer: Buffer) -> int:
         """Copy the secret to the start of a writable buffer. An access.

@@ -150,7 +150,7 @@ class CryptoKey(Holder):
 
     def borrow(self) -> Borrow:
         """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
-        return Borrow(self, self._size, _fail_key)
+        return Borrow(self, _fail_key)
 
     def destroy(self) -> None:
         """Zero the key and its schedule now. Harmless when already destroyed; safe from any thread.

@@ -32,6 +32,7 @@ __all__ = [
     "load_env",
     "load_file",
     "moved",
+    "reads_from",
 ]
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
@@ -53,7 +54,16 @@ def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Li
     unknown = limits.keys() - _LIMIT_NAMES
     if unknown:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
-    max_reads = limits.get("max_reads")
+    bits = option_bits(limits.get("tier", "packed"), limits.get("policy"), limits.get("inherit", False))
+    return bits, _lib.ttl_nanoseconds(ttl_sec), reads_from(volatile, limits.get("max_reads"))
+
+
+def reads_from(volatile: bool, max_reads: object) -> int:
+    """Check how often a cell may be read and turn it into the core's number, 0 for any.
+
+    Raises:
+        TypeError, ValueError: As `limits_from`.
+    """
     if max_reads is not None:
         if isinstance(max_reads, bool) or not isinstance(max_reads, int):
             raise TypeError(f"max_reads must be an int or None, not {type(max_reads).__name__}")
@@ -61,8 +71,8 @@ def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Li
             raise ValueError(f"max_reads must be between 1 and {_MAX_READS}, not {max_reads}")
         if volatile and max_reads != 1:
             raise ValueError(f"volatile=True means max_reads=1, not {max_reads}")
-    bits = option_bits(limits.get("tier", "packed"), limits.get("policy"), limits.get("inherit", False))
-    return bits, _lib.ttl_nanoseconds(ttl_sec), 1 if volatile else (max_reads or 0)
+        return max_reads
+    return 1 if volatile else 0
 
 
 def load_env(name: str, limits: Limits, *, scrub: bool = False) -> int:

@@ -10,6 +10,8 @@ import atexit
 from . import _lib
 from ._lib import ffi, lib
 from .slots import (
+    COUNTED,
+    WRITABLE,
     Borrow,
     Holder,
     can_borrow,
@@ -194,7 +196,7 @@ class SecureMemory(Holder):
         Raises:
             SecureMemoryClosed: On entering the block, when it is closed.
         """
-        return Borrow(self, self._size, _fail_closed, writable=writable)
+        return Borrow(self, _fail_closed, COUNTED | WRITABLE if writable else COUNTED)
 
     def zero(self) -> None:
         """Overwrite the content with zeros; the memory stays usable."""

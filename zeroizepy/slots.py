@@ -43,7 +43,11 @@ WRITABLE = lib.ZPY_LEASE_WRITABLE
 
 _MOVED = lib.ZPY_MOVED
 _LEASE = ffi.typeof("struct zpy_lease *")
-_drop_lease = lib.zpy_cell_lease_drop
+# Looked up once: a borrow is short, and each look-up on `ffi` or `lib` is one in a dictionary.
+_new, _gc, _buffer = ffi.new, ffi.gc, ffi.buffer
+_state = lib.zpy_cell_state
+_address_of = lib.zpy_cell_address
+_take_lease, _close_lease, _drop_lease = lib.zpy_cell_lease, lib.zpy_cell_lease_close, lib.zpy_cell_lease_drop
 _bind = type(_lib.as_buffer.__get__(_lib))  # types.MethodType: binds a first argument, in C.
 
 _TIERS = ("packed", "isolated", "sealed")  # By enum zpy_tier.
@@ -88,16 +92,19 @@ class Redacted:
 class Holder(Redacted):
     """Base of the objects that own a cell of the core: it is wiped when the object goes."""
 
-    __slots__ = ("__weakref__", "_handle", "_size")
+    __slots__ = ("__weakref__", "_handle", "_kept", "_size")
 
     _handle: int
     _size: int
+    _kept: memoryview | None
+    """A writable view that holds the slot of a packed secret, once it was lent; see `Borrow`."""
 
     def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
         """Begin without a cell: handle 0 names none, and everything refuses it."""
         holder = object.__new__(cls)
         holder._handle = 0
         holder._size = 0
+        holder._kept = None
         return holder
 
     def _hold(self, handle: int, size: int) -> None:
@@ -109,7 +116,9 @@ class Holder(Redacted):
 
     def _drop(self) -> int:
         """Wipe the cell. Returns the core's status; ZPY_OK when there was nothing left to wipe."""
-        return int(_lib.core(self._size, "wipe")(self._handle))
+        status = int(_lib.core(self._size, "wipe")(self._handle))
+        self._kept = None
+        return status
 
     def _lend(self) -> int:
         """The handle to borrow from."""
@@ -179,10 +188,10 @@ def open_lease(handle: int, kind: int) -> tuple[int, Any, Any]:
     """
     status = _MOVED
     while status == _MOVED:  # Another thread closed a sealed cell between the two calls.
-        lease = ffi.new(_LEASE)
-        address = lib.zpy_cell_address(handle)
-        exporter = ffi.gc(address, _bind(_drop_lease, lease))
-        status = lib.zpy_cell_lease(lease, handle, address, kind)
+        lease = _new(_LEASE)
+        address = _address_of(handle)
+        exporter = _gc(address, _bind(_drop_lease, lease))
+        status = _take_lease(lease, handle, address, kind)
     return status, lease, exporter
 
 
@@ -208,41 +217,65 @@ class Borrow:
     """Lends a secret's bytes for the length of a `with` block, without a copy.
 
     A slice or array made from the view may outlive the block: it reads the secret until that is wiped and zeros from
-    then on, never another secret. It also keeps the pages of an isolated secret open.
+    then on, never another secret. It also keeps an isolated secret's pages open, and a sealed secret decrypted.
     """
 
-    __slots__ = ("_fail", "_kind", "_lease", "_owner", "_size", "_view", "_writable", "end_status")
+    __slots__ = ("_fail", "_kind", "_lease", "_owner", "_view", "end_status")
 
-    def __init__(
-        self, owner: Any, size: int, fail: Callable[[int], NoReturn], *, writable: bool = False, counted: bool = True
-    ) -> None:
+    end_status: int
+    """The core's status when the block ended: another one than ZPY_OK means that the view may have read zeros."""
+
+    def __init__(self, owner: Any, fail: Callable[[int], NoReturn], kind: int = COUNTED) -> None:
         self._owner = owner  # Kept alive: `with CypherCell(...).borrow() as view` lends what nobody else holds.
-        self._size = size
         self._fail = fail
-        self._writable = writable
-        self._kind = (COUNTED if counted else PEEK) | (WRITABLE if writable else 0)
+        self._kind = kind
         self._view: memoryview | None = None
-        self.end_status: int = lib.ZPY_OK
-        """The core's status when the block ended: another one means that the view may have read zeros."""
 
     def __enter__(self) -> memoryview:
         if self._view is not None:
             raise RuntimeError("this borrow is already open; call borrow() again for another")
-        status, self._lease, exporter = open_lease(self._owner._lend(), self._kind)
+        owner = self._owner
+        handle = owner._lend()
+        kept = owner._kept
+        if kept is None:
+            view = self._open(handle)
+        else:
+            status = _state(handle)
+            if status:
+                self._fail(status)
+            self._lease = None
+            view = kept
+        # Not `kept` itself, which lives longer than the block.
+        self._view = view = memoryview(view) if self._kind & WRITABLE else view.toreadonly()
+        return view
+
+    def _open(self, handle: int) -> memoryview:
+        owner = self._owner
+        status, lease, exporter = open_lease(handle, self._kind)
         if status:
             self._fail(status)
-        view = memoryview(ffi.buffer(exporter, self._size))
-        self._view = view if self._writable else view.toreadonly()
-        return self._view
+        view = memoryview(_buffer(exporter, owner._size))
+        self._lease = lease
+        if lease.may_last and isinstance(owner, Holder):
+            # The next borrow finds the slot pinned. Limits rest on accesses, of which this secret has any number.
+            _close_lease(lease)
+            self._lease = None
+            owner._kept = view
+        return view
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        view, self._view = self._view, None
+        view = self._view
         if view is None:
             return
-        self.end_status = lib.zpy_cell_lease_close(self._lease)
-        self._lease = None
+        self._view = None
+        lease = self._lease
+        if lease is None:
+            self.end_status = _state(self._owner._handle)
+        else:
+            self._lease = None
+            self.end_status = _close_lease(lease)
         try:
             view.release()
         except BufferError:

@@ -60,7 +60,8 @@ class MemoryStats:
     Attributes:
         cells: Live secrets: cells, secure memories, keys.
         packed, isolated, sealed: How many of them are in each tier.
-        pinned: Wiped secrets whose slot is held by a view that still exists; the slot holds zeros.
+        pinned: Wiped secrets whose slot, of zeros, is held by a view that still exists, or by an object that lent it
+            before `purge` wiped it.
         locked_bytes: Bytes of pages held now.
         peak_locked_bytes: Their maximum so far.
         budget_bytes: The most that will be locked.

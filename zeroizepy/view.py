@@ -143,6 +143,8 @@ class CypherView(Redacted):
 
     __slots__ = ("_handle", "_open", "_size")
 
+    _kept = None
+
     def __init__(self, handle: int, size: int) -> None:
         self._handle = handle
         self._size = size
@@ -187,7 +189,7 @@ class CypherView(Redacted):
     def borrow(self) -> Borrow:
         """Lend the bytes as a read-only memoryview, without a copy and without counting an access."""
         self._check()
-        return Borrow(self, self._size, _lib.raise_status, counted=False)
+        return Borrow(self, _lib.raise_status, PEEK)
 
     _peek = borrow
     _lend = _check
