@@ -61,6 +61,14 @@ enum zpy_line {
     ZPY_LINE_EOF = 2 /* The input ended, perhaps after some bytes. */
 };
 
+/* Who a signal is handled by. */
+enum zpy_disposition {
+    ZPY_SIGNAL_DEFAULT = 0,
+    ZPY_SIGNAL_IGNORED = 1,
+    ZPY_SIGNAL_HANDLED = 2, /* A handler that is not ours. */
+    ZPY_SIGNAL_WIPES = 3    /* Ours: it wipes all secrets. */
+};
+
 /* What the system calls granted for the pages of one cell. Of a sealed cell they are those of its key; the slot that it is
  * opened into is in pages of the same kind. */
 struct zpy_protection {
@@ -113,6 +121,14 @@ int zpy_process_set_dumpable(int dumpable);
 /* For good, no program that the calling thread or its later children execute gains privileges (set-user-ID and the like).
  * Other threads that run already are not reached. Status as zpy_process_set_dumpable. */
 int zpy_process_set_no_new_privileges(void);
+/* Have this signal wipe all secrets before whatever it does now: one of SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTERM,
+ * SIGHUP, SIGQUIT; ZPY_INVALID for others, ZPY_UNSUPPORTED off POSIX. Nothing is changed where it is ignored, and where one
+ * of the last three has a handler, unless handled is not 0: zpy_fatal_disposition tells. */
+int zpy_fatal_watch(int signal_number, int handled);
+/* enum zpy_disposition, as the kernel has it now, or minus a zpy_status. */
+int zpy_fatal_disposition(int signal_number);
+/* Has the calling thread an alternate stack for signal handlers? Gives it one where signals are watched. 1 or 0. */
+int zpy_fatal_has_stack(void);
 /* Has libsodium AES-256-GCM on this CPU? 1 or 0. */
 int zpy_has_aes(void);
 /* "1.0.20" and so on, a static string. */

@@ -340,6 +340,16 @@ zpy_arena_after_fork(void)
 }
 
 void
+zpy_arena_after_wipe(void)
+{
+    for (struct zpy_run *run = all_runs; run != NULL; run = run->next) {
+        for (size_t index = 0; index < run->slot_count; index++) {
+            memcpy(run->slots[index].data + class_bytes[run->size_class], canary, ZPY_CANARY_BYTES);
+        }
+    }
+}
+
+void
 zpy_arena_stats(struct zpy_stats *stats_out)
 {
     zpy_budget_stats(stats_out);

@@ -149,6 +149,26 @@ zpy_purge(void)
     return wiped;
 }
 
+/* Their bytes are zeros already, so that large cells do not hold the lock for long. */
+void
+zpy_cells_after_wipe(void)
+{
+    if (!zpy_pages_same_process()) {
+        return; /* As in zpy_purge. */
+    }
+    for (uint64_t index = 1; index < zpy_entry_count(); index++) {
+        struct zpy_entry *const entry = zpy_entry_at(index);
+        if (entry->state == CELL_LIVE && !zpy_entry_is_foreign(entry)) {
+            (void) end_life(entry, CELL_DEAD); /* As in zpy_purge. */
+            if (entry->pins == 0) {
+                zpy_entry_free(entry, index);
+            }
+        }
+    }
+    zpy_seal_forget(false); /* The keys are zeros: draw others. */
+    zpy_seal_forget(true);
+}
+
 void
 zpy_cells_after_fork(void)
 {

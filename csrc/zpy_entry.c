@@ -21,12 +21,29 @@ static struct zpy_entry *blocks[BLOCK_COUNT];
 static uint64_t entry_count = 1; /* Index 0 stays unused: handle 0 names nothing. */
 static uint64_t first_free = 0;
 static uint32_t generation = 1;
+static uint32_t wipes_seen = 0; /* Of zpy_registry_wipes. */
+
+/* A fatal signal's handler zeroed everything, and the process lives on: what was alive then is dead. */
+static void
+catch_up(void)
+{
+    wipes_seen = zpy_registry_wipes();
+    zpy_registry_wait(); /* The handler takes no lock, so this ends. */
+    zpy_arena_after_wipe();
+    zpy_cells_after_wipe();
+}
 
 void
 zpy_lock(void)
 {
+    if (atomic_load_explicit(&zpy_fatal_is_watching, memory_order_acquire)) {
+        zpy_fatal_give_stack();
+    }
     /* A default mutex that is initialised and not held by this thread cannot fail to lock. */
     (void) pthread_mutex_lock(&the_lock);
+    if (zpy_registry_wipes() != wipes_seen) {
+        catch_up();
+    }
 }
 
 void

@@ -201,10 +201,15 @@ hold_own(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
         return status;
     }
     own->pages.bytes = bytes;
+    uint32_t const wipes = zpy_registry_wipes();
     zpy_unlock();
     status = prepare_own(own, entry, data, options);
     int const saved = errno;
     zpy_lock();
+    if (status == ZPY_OK && zpy_registry_wipes() != wipes) {
+        zpy_pages_unmap(&own->pages); /* A signal's handler may have zeroed what was filled in. */
+        status = ZPY_WIPED;
+    }
     if (status != ZPY_OK) {
         zpy_budget_refused(bytes, false, status);
         free(own);

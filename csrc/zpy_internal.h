@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,10 +32,12 @@ zpy_is_inside(size_t held, size_t offset, size_t length)
 
 /* ---- zpy_pages.c ---- */
 
+struct zpy_record;
 /* A run of data pages between two inaccessible pages. */
 struct zpy_pages {
     uint8_t *base;
     size_t bytes;
+    struct zpy_record *record; /* Its place in the registry. */
     int backing;
     int fork;
     bool locked;
@@ -70,6 +73,44 @@ void zpy_budget_refused(size_t bytes, bool scratch, int status);
 void zpy_budget_after_fork(void);
 void zpy_budget_stats(struct zpy_stats *stats_out);
 
+/* ---- zpy_registry.c ---- */
+
+/* Enter a run whose pages are ready and hold no secret yet; sets its record. ZPY_NO_MEMORY. */
+int zpy_registry_add(struct zpy_pages *pages);
+/* Take it out. False when a walk is under way, and then the pages have to stay mapped. */
+bool zpy_registry_remove(struct zpy_pages *pages);
+/* The same for a fork handler, which holds zpy_pages_lock, in a child, which has one thread. */
+void zpy_registry_forget(struct zpy_pages *pages);
+void zpy_registry_after_fork(void);
+/* Between these two, access may be taken away from a run, unless the first says false. */
+bool zpy_registry_begin_closing(void);
+void zpy_registry_end_closing(void);
+/* Zero all runs, or those that a child gets a copy of. Takes no lock, for signal handlers. */
+void zpy_registry_wipe(bool inherited_only);
+/* Its beginning and end: no run is unmapped or closed in between. */
+void zpy_registry_begin_walk(void);
+void zpy_registry_end_walk(void);
+/* How often that was begun: cells that are older than the last time are dead. Inline, for each use of a cell asks. */
+extern _Atomic uint32_t zpy_registry_wipe_count;
+static inline uint32_t
+zpy_registry_wipes(void)
+{
+    return atomic_load_explicit(&zpy_registry_wipe_count, memory_order_acquire);
+}
+/* Wait until none is under way in another thread. */
+void zpy_registry_wait(void);
+
+/* ---- zpy_fatal.c ---- */
+
+/* Does a signal wipe, or did one? */
+extern atomic_bool zpy_fatal_is_watching;
+/* Give the calling thread a stack for signal handlers, if it has none. */
+void zpy_fatal_give_stack(void);
+/* For a thread of our own that blocks all signals, if signals are watched: a blocked fault ends the process without any
+ * handler. */
+void zpy_fatal_unblock_faults(void);
+void zpy_fatal_after_fork(void);
+
 /* ---- zpy_arena.c: call these with the lock held, unless their comment says otherwise ---- */
 
 #define ZPY_SHELF_INHERIT 1U /* Slots that a forked child gets a copy of. */
@@ -97,6 +138,8 @@ struct zpy_pages const *zpy_arena_pages(struct zpy_slot const *slot);
 /* Map one more run for this length. Call it without the lock. */
 int zpy_arena_grow(size_t length, unsigned shelf);
 void zpy_arena_after_fork(void);
+/* A signal handler zeroed all runs: write the canaries anew. */
+void zpy_arena_after_wipe(void);
 void zpy_arena_stats(struct zpy_stats *stats_out);
 
 /* ---- zpy_registers.c ---- */
@@ -123,6 +166,8 @@ int zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *len
 /* Drop one pin. Returns the cell's state, so that work done meanwhile is known to be whole or not. Keeps errno. */
 int zpy_cell_unpin(uint64_t cell);
 void zpy_cells_after_fork(void);
+/* A signal handler zeroed all runs, and the process lives on: all cells are dead. Call it with the lock held. */
+void zpy_cells_after_wipe(void);
 
 /* ---- zpy_reaper.c: call these with the lock held ---- */
 

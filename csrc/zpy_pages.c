@@ -210,6 +210,11 @@ zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out)
         return status;
     }
     pages.dump_excluded = madvise(pages.base, pages.bytes, MADV_DONTDUMP) == 0;
+    status = zpy_registry_add(&pages);
+    if (status != ZPY_OK) {
+        (void) munmap(reserved, whole); /* As above. */
+        return status;
+    }
     *pages_out = pages;
     return ZPY_OK;
 }
@@ -217,16 +222,24 @@ zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out)
 void
 zpy_pages_unmap(struct zpy_pages *pages)
 {
-    /* The one way for this to fail is a map count at its limit when a mapping is split, and whole mappings are not. */
-    (void) munmap(pages->base - page_bytes, pages->bytes + 2 * page_bytes);
+    /* The one way for this to fail is a map count at its limit when a mapping is split, and whole mappings are not. Pages that
+     * a signal handler may be wiping stay mapped, as zeros. */
+    if (zpy_registry_remove(pages)) {
+        (void) munmap(pages->base - page_bytes, pages->bytes + 2 * page_bytes);
+    }
     pages->base = NULL;
 }
 
 int
 zpy_pages_protect(struct zpy_pages const *pages, bool accessible)
 {
-    int const mode = accessible ? PROT_READ | PROT_WRITE : PROT_NONE;
-    return mprotect(pages->base, pages->bytes, mode) == 0 ? ZPY_OK : ZPY_SYSTEM;
+    if (accessible) {
+        return mprotect(pages->base, pages->bytes, PROT_READ | PROT_WRITE) == 0 ? ZPY_OK : ZPY_SYSTEM;
+    }
+    /* Pages that a signal handler is wiping stay open to it. */
+    bool const failed = zpy_registry_begin_closing() && mprotect(pages->base, pages->bytes, PROT_NONE) != 0;
+    zpy_registry_end_closing();
+    return failed ? ZPY_SYSTEM : ZPY_OK;
 }
 
 void
@@ -238,6 +251,7 @@ zpy_pages_after_fork(struct zpy_pages *pages)
         return;
     }
     pages->locked = false;
+    zpy_registry_forget(pages); /* Zeros, or a hole: nothing to wipe, and perhaps not ours for long. */
     if (pages->fork == ZPY_FORK_ABSENT) {
         /* Views made by the parent point here: give them zeros instead of a hole that a later mapping could fill. NOREPLACE,
          * because another library's handler may have used the hole already; then nothing of ours is there. */

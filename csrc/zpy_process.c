@@ -31,6 +31,8 @@ static void
 after_fork_in_child(void)
 {
     zpy_pages_mark_process();
+    zpy_registry_after_fork();
+    zpy_fatal_after_fork();
     zpy_cells_after_fork();
     zpy_pages_unlock();
     zpy_unlock();

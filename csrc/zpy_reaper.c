@@ -152,6 +152,7 @@ run(void *argument)
     (void) pthread_setname_np(pthread_self(), "zpy-reaper"); /* For ps and debuggers only. */
 #endif
     for (;;) {
+        zpy_fatal_unblock_faults();
         zpy_lock();
         bool const stopping = is_stopping;
         bool const more = !stopping && reap_batch();
