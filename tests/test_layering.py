@@ -14,7 +14,7 @@ LEVELS = [
     {"exceptions", "values"},
     {"_native"},
     {"_lib"},
-    {"slots", "hardening"},
+    {"slots", "hardening", "fatal"},
     {"loaders", "shred", "device", "memory", "process"},
     {"view", "command", "prompt"},
     {"sources"},

@@ -1,6 +1,7 @@
 """What the system gives this process: limits, core dumps, swap, who may trace it; and `harden`, which changes some.
 
-`facts` changes nothing. A fact that the system would not tell is None, never a guess.
+`wipe_on_fatal_signals` has a crash wipe all secrets first. `facts` changes nothing.
+A fact that the system would not tell is None, never a guess.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from ._lib import ffi, lib
+from .fatal import FatalSignal, FatalSignalReport, wipe_on_fatal_signals, wiping_signals
 from .hardening import (
     HardenPart,
     HardenReport,
@@ -26,6 +28,8 @@ from .hardening import (
 
 __all__ = [
     "CoreDumps",
+    "FatalSignal",
+    "FatalSignalReport",
     "HardenPart",
     "HardenReport",
     "Limit",
@@ -37,6 +41,8 @@ __all__ = [
     "raise_lock_limit",
     "set_no_new_privileges",
     "set_not_dumpable",
+    "wipe_on_fatal_signals",
+    "wiping_signals",
 ]
 
 
