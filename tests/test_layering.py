@@ -19,7 +19,9 @@ LEVELS = [
     {"view", "command", "prompt"},
     {"sources"},
     {"crypto", "cell", "file", "os_erase", "utils"},
-    {"session", "testing"},
+    {"session", "scan"},
+    {"testing"},
+    {"pytest_plugin"},
     {"cli", "__init__"},
     {"__main__"},
 ]

@@ -25,6 +25,8 @@ __all__ = [
     "OSEraseUnsupported",
     "OSEraseValidationError",
     "ProtectionError",
+    "ResidueError",
+    "ScanControlError",
     "SecureMemoryClosed",
     "SecureMemoryError",
     "SecureMemoryWarning",
@@ -110,6 +112,22 @@ class SourceError(ZeroizeError, OSError):
 
 class SourceTimeoutError(SourceError, TimeoutError):
     """The program was still running at its timeout, and was killed."""
+
+
+class ResidueError(ZeroizeError, AssertionError):
+    """A leak check found copies of a secret. The message says where, never what.
+
+    Attributes:
+        report: What the scan saw (`zeroizepy.testing.ScanReport`).
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class ScanControlError(ZeroizeError, RuntimeError):
+    """A leak check did not see what it must see, or saw what is not there: its answer means nothing."""
 
 
 class OSEraseError(ZeroizeError, RuntimeError):
