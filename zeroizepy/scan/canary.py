@@ -194,7 +194,11 @@ def _references(handed: list[str | bytes], at: int) -> int:
 
 def _referrers_text(handed: list[str | bytes], at: int, count: int) -> str:
     kinds = sorted({type(holder).__name__ for holder in gc.get_referrers(handed[at]) if holder is not handed})
-    known = f"from {', '.join(kinds[:_SHOWN_REFERRERS])}" if kinds else "from a local variable or a C object"
+    known = (
+        f"from {', '.join(kinds[:_SHOWN_REFERRERS])}"
+        if kinds
+        else "from a local variable, or what the collector does not track"
+    )
     times = "once" if count == 1 else f"{count} times"
     return f"a {type(handed[at]).__name__} that was handed out is still referred to {times}, {known}"
 

@@ -154,8 +154,7 @@ class _Control:
             lib.zpy_cell_read(planted._handle, 0, self._buffer, _CONTROL_BYTES)
             self._address = int(ffi.cast("uintptr_t", self._buffer))
         else:
-            self._address = _random_address(pid)
-            planted = _read_memory(pid, self._address, _AT_RANDOM_BYTES)
+            self._address, planted = _random_bytes(pid)
         self.probes = [Probe(planted, len(planted), None, _PLANTED), Probe(absent, len(absent), None, _ABSENT)]
 
     def __enter__(self) -> _Control:  # noqa: PYI034 - typing.Self needs Python 3.11.
@@ -190,22 +189,20 @@ class _Control:
         return type(report)(hits, report.unreadable, report.scanned_bytes, report.skipped_bytes)
 
 
-def _random_address(pid: int) -> int:
-    with open(f"/proc/{pid}/auxv", "rb") as file:
-        entries = file.read()
-    pairs = dict(struct.iter_unpack("=QQ", entries[: len(entries) // 16 * 16]))
-    if _AT_RANDOM not in pairs:
-        raise ScanControlError(f"process {pid} has no AT_RANDOM bytes of 64-bit programs, which are the control")
-    return int(pairs[_AT_RANDOM])
-
-
-def _read_memory(pid: int, address: int, size: int) -> SecureMemory:
-    memory = SecureMemory(size)
+def _random_bytes(pid: int) -> tuple[int, SecureMemory]:
+    """The random bytes of another program, and where they are in it. They seed its stack protector: a secret, too."""
+    memory = SecureMemory(_AT_RANDOM_BYTES)
     with process.opened(pid) as fd:
+        with open(f"/proc/{pid}/auxv", "rb") as file:
+            entries = file.read()
+        pairs = dict(struct.iter_unpack("=QQ", entries[: len(entries) // 16 * 16]))
+        address = int(pairs.get(_AT_RANDOM, 0))
+        if not 0 < address < 1 << 63:
+            raise ScanControlError(f"process {pid} has no AT_RANDOM bytes of 64-bit programs, which are the control")
         os.lseek(fd, address, os.SEEK_SET)
-        if int(lib.zpy_source_read(memory._handle, 0, fd)) != size:
+        if int(lib.zpy_source_read(memory._handle, 0, fd)) != _AT_RANDOM_BYTES:
             raise OSError(errno.EIO, f"the control of process {pid} could not be read")
-    return memory
+    return address, memory
 
 
 def _message(hits: list[Hit], kept: list[str], report: ScanReport, pid: int | None, count: int) -> str:
