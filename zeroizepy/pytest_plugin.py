@@ -8,8 +8,9 @@ pytest loads this module wherever zeroizepy is installed; until a test asks for 
 
 The scan runs when the test function has returned, before pytest collects output and logs and before fixtures are taken
 down, so that pytest's own copies are not met: the function's variables are gone, garbage is collected, and what the
-canary handed out is taken back. What the code under test printed or logged is searched on its own, and counts. A test
-that fails, or is skipped, is not scanned: its traceback holds its variables.
+canary handed out is taken back. What a fixture still holds counts. What the code under test printed or logged is
+searched on its own, and counts, unless pytest does not capture it. A test that fails, or is skipped, is not scanned:
+its traceback holds its variables.
 """
 
 from __future__ import annotations
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
     from .testing import Canary
 
 _HELP = (
-    "no_residue(size=48, forms=..., tail=True, after='call'): fail the test when the secret of its fixture "
-    "secret_canary is left in memory, output or log; after='teardown' looks once the fixtures that use the canary are "
-    "gone (zeroizepy.testing.Canary)"
+    "no_residue(size=48, forms=..., tail=True): fail the test when the secret of its fixture secret_canary is left in "
+    "memory, output or log; the options are those of zeroizepy.testing.Canary"
 )
-_OPTIONS = ("size", "forms", "tail", "after")
-_MOMENTS = ("call", "teardown")
+_OPTIONS = ("size", "forms", "tail")
 
 _CANARY = pytest.StashKey["Canary"]()
 _OPTION_VALUES = pytest.StashKey["dict[str, Any]"]()
@@ -49,10 +48,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("no_residue")
     options = dict(marker.kwargs) if marker is not None else {}
     wrong = [name for name in options if name not in _OPTIONS]
-    if wrong or (marker is not None and marker.args) or options.get("after", "call") not in _MOMENTS:
-        pytest.fail(
-            f"no_residue takes the keywords {', '.join(_OPTIONS)}; after is 'call' or 'teardown'", pytrace=False
-        )
+    if wrong or (marker is not None and marker.args):
+        pytest.fail(f"no_residue takes the keywords {', '.join(_OPTIONS)} and nothing else", pytrace=False)
     item.stash[_OPTION_VALUES] = options
 
 
@@ -67,13 +64,9 @@ def secret_canary(request: pytest.FixtureRequest) -> Iterator[Canary]:
     missing = scan_obstacle()
     if missing is not None:
         pytest.skip(f"secret_canary cannot look for leaks here: {missing}")
-    options = dict(request.node.stash.get(_OPTION_VALUES, {}))
-    after = options.pop("after", "call")
-    with Canary(**options) as canary:
+    with Canary(**request.node.stash.get(_OPTION_VALUES, {})) as canary:
         request.node.stash[_CANARY] = canary
         yield canary
-        if after == "teardown" and request.node.stash.get(_RETURNED, False):
-            _check(canary)
 
 
 @pytest.hookimpl(trylast=True)
@@ -93,8 +86,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
             "reveal_bytearray() or write_to()",
             pytrace=False,
         )
-    if item.stash.get(_OPTION_VALUES, {}).get("after", "call") == "call":
-        _check(canary)
+    _check(canary)
 
 
 @pytest.hookimpl(hookwrapper=True)
