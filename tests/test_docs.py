@@ -11,6 +11,8 @@ import pytest
 
 from zeroizepy import cell
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = ROOT.parent / "shared/seeds"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -48,6 +50,19 @@ def test_readme(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         promised = re.findall(r"^\s*print\(.*\)\s*# (.*)$", example, re.MULTILINE)
         assert printed == promised, example
     assert not (folder / "report.pdf").exists()
+
+
+def test_readme_pytest_example(pytester: pytest.Pytester) -> None:
+    """The example of the pytest plugin passes as it stands, and fails once its client keeps the password itself."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs Linux's /proc/PID/mem")
+    (example,) = [text for text in blocks(ROOT / "README.md") if "secret_canary" in text]
+    broken = example.replace("CypherCell(password)\n", "password\n").replace(
+        "def test_client", "def test_broken_client"
+    )
+    pytester.makepyfile(example, test_broken=broken.replace("client = Client", "Client.last = client = Client"))
+    result = pytester.runpytest_subprocess("-W", "error", "--strict-markers", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
 
 
 # ---- the seeds, from the documents themselves where they lie beside the checkout ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import mmap
 import os
 import subprocess
@@ -10,7 +11,7 @@ import textwrap
 
 import pytest
 
-from zeroizepy import CellWipedError, CypherCell, SecureMemory
+from zeroizepy import CellWipedError, CypherCell, SecureMemory, testing
 from zeroizepy.testing import Hit, ScanReport, scan_process, scan_process_report
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc/PID/mem")
@@ -137,6 +138,12 @@ def test_unreadable_regions_are_named() -> None:
     assert report.scanned_bytes > 1 << 20
     is_secretmem = cell.protection.backing == "memfd_secret"
     assert ("secretmem" in {region.kind for region in report.unreadable}) == is_secretmem
+
+
+def test_documented_examples() -> None:
+    """The module's own examples do what they say."""
+    failed, tried = doctest.testmod(testing, optionflags=doctest.ELLIPSIS)
+    assert (failed, tried) == (0, 4)
 
 
 def test_other_process() -> None:

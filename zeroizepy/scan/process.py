@@ -47,6 +47,8 @@ def scan_process(needle: CypherCell | SecureMemory | Canary | bytes, pid: int | 
         ProcessLookupError: There is no such process, or it ended meanwhile.
         NotImplementedError: Not on Linux.
 
+    Pages in swap are read, which brings them back into memory and counts against the limit of a control group.
+
     Does not reach: pages of memfd_secret, registers, the kernel's own memory, swapped copies that were given up, and a
     copy in another form (encoded, reversed, in pieces). Threads that run meanwhile can move a copy past the scan.
     """
