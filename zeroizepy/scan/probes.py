@@ -10,7 +10,7 @@ from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.cell import CypherCell
 from zeroizepy.memory import SecureMemory
-from zeroizepy.slots import Holder, lend, open_lease
+from zeroizepy.slots import PEEK, Holder, lend, open_lease, protection_of
 
 from .forms import derived
 from .values import FORMS, MIN_NEEDLE_BYTES
@@ -153,17 +153,23 @@ def _ends_with(whole: SecureMemory, tail: SecureMemory) -> bool:
 def own_spans(probes: Iterable[Probe], originals: Iterable[Holder] = ()) -> Iterator[list[tuple[int, int]]]:
     """Where the probes and the secrets themselves lie, which are no copies. They stay there until the block ends.
 
-    Originals that are gone have no place.
+    Originals that are gone have no place. A probe that is encrypted at rest, since the lock budget is spent, has one
+    only while it is compared, which is not while memory is read; keeping all open would take the room to open any.
     """
-    handles = [handle for probe in probes for handle in probe.handles]
+    handles = [handle for probe in probes for handle in probe.handles if not _is_sealed(handle)]
     handles += [secret._handle for secret in originals if lib.zpy_cell_state(secret._handle) == lib.ZPY_OK]
     with ExitStack() as stack:
         yield [stack.enter_context(_pinned(handle)) for handle in handles]
 
 
+def _is_sealed(handle: int) -> bool:
+    _status, protection = protection_of(handle)
+    return protection is not None and protection.tier == "sealed"
+
+
 @contextmanager
 def _pinned(handle: int) -> Iterator[tuple[int, int]]:
-    status, _lease, exporter = open_lease(handle, counted=False)
+    status, _lease, exporter = open_lease(handle, PEEK)
     if status:
         _lib.raise_status(status)
     start = int(ffi.cast("uintptr_t", exporter))

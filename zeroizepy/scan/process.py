@@ -60,7 +60,9 @@ def scan_process_report(needle: CypherCell | SecureMemory | Canary | bytes, pid:
     check_pid(pid)
     probes = probes_for(needle)
     require_linux()
-    return scan(probes, pid, [needle._cell] if isinstance(needle, Canary) else [])
+    if isinstance(needle, Canary):
+        return scan(probes, pid, [needle._cell])
+    return scan(probes, pid, [] if isinstance(needle, bytes) else [needle])
 
 
 def scan(probes: Sequence[Probe], pid: int | None, originals: Iterable[Holder] = ()) -> ScanReport:
