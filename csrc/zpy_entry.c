@@ -46,6 +46,12 @@ zpy_lock(void)
     }
 }
 
+bool
+zpy_lock_missed_wipe(void)
+{
+    return zpy_registry_wipes() != wipes_seen;
+}
+
 void
 zpy_unlock(void)
 {

@@ -160,6 +160,8 @@ int zpy_seal_setup(void);
 /* The one lock over cells and arena. */
 void zpy_lock(void);
 void zpy_unlock(void);
+/* Has a fatal signal's handler zeroed everything since this thread took the lock? */
+bool zpy_lock_missed_wipe(void);
 /* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. Who writes to the bytes says so, or a
  * sealed cell forgets it. */
 int zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *length_out);

@@ -7,6 +7,7 @@
 #include "zpy_entry.h"
 
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define KEY_BYTES ((size_t) 32)
@@ -105,22 +106,29 @@ nonce_of(struct zpy_entry const *entry, uint8_t nonce[NONCE_BYTES])
     }
 }
 
+/* In place, in the slot: should a fatal signal's handler zero the key meanwhile, what was made with it has not left locked
+ * memory, and does not. */
 void
 zpy_seal_close(struct zpy_entry *entry)
 {
     struct sealer const *const sealer = &sealers[entry->inherit];
     uint8_t nonce[NONCE_BYTES];
+    uint8_t tag[TAG_BYTES];
     entry->nonce = atomic_fetch_add(sealer->counter, 1);
     nonce_of(entry, nonce);
     /* Both always answer 0 for lengths like these. */
     if (use_aes) {
-        (void) crypto_aead_aes256gcm_encrypt_afternm(entry->sealed, NULL, entry->data, entry->length, NULL, 0, NULL, nonce,
-                                                     schedule_of(sealer));
+        (void) crypto_aead_aes256gcm_encrypt_detached_afternm(entry->data, tag, NULL, entry->data, entry->length, NULL, 0,
+                                                              NULL, nonce, schedule_of(sealer));
     } else {
-        (void) crypto_aead_chacha20poly1305_ietf_encrypt(entry->sealed, NULL, entry->data, entry->length, NULL, 0, NULL,
-                                                         nonce, sealer->key->data);
+        (void) crypto_aead_chacha20poly1305_ietf_encrypt_detached(entry->data, tag, NULL, entry->data, entry->length, NULL,
+                                                                  0, NULL, nonce, sealer->key->data);
     }
     zpy_registers_clear_after_cipher();
+    if (!zpy_lock_missed_wipe()) {
+        memcpy(entry->sealed, entry->data, entry->length);
+        memcpy(entry->sealed + entry->length, tag, sizeof tag);
+    }
 }
 
 int
