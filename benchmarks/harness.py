@@ -38,6 +38,7 @@ Written by `benchmarks/run`, never by hand. Times, ratios and differences are me
 quartiles (25 % and 75 %). Ratios and differences are taken within each round; their median decides whether an aim is
 met.
 """
+_SCALES = {"ms": 1e-3, "us": 1e-6}
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -144,6 +145,23 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of a table of results.
+
+    Attributes:
+        name: What was measured.
+        values: One for each round, at least two.
+        unit: Of the values and of the aim's bound.
+        aim: Held against their median.
+    """
+
+    name: str
+    values: Sequence[float]
+    unit: str
+    aim: Aim | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ratio:
     """Time of the case `upper` over time of the case `lower`, within each round."""
 
@@ -151,28 +169,41 @@ class Ratio:
     lower: str
     aim: Aim | None = None
 
-    sign = "/"
-    unit = "x"
-
-    def values(self, samples: Samples) -> list[float]:
-        """One value for each round."""
-        return [upper / lower for upper, lower in zip(samples[self.upper], samples[self.lower], strict=True)]
+    def figure(self, samples: Samples) -> Figure:
+        """The row for these samples."""
+        values = [upper / lower for upper, lower in zip(samples[self.upper], samples[self.lower], strict=True)]
+        return Figure(f"{self.upper} / {self.lower}", values, "x", self.aim)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Time of the case `upper` minus time of the case `lower` within each round, in milliseconds."""
+    """Time of the case `upper` minus time of the case `lower` within each round, in `unit`: "ms" or "us"."""
 
     upper: str
     lower: str
     aim: Aim | None = None
+    unit: str = "ms"
 
-    sign = "-"
-    unit = "ms"
+    def figure(self, samples: Samples) -> Figure:
+        """The row for these samples."""
+        pairs = zip(samples[self.upper], samples[self.lower], strict=True)
+        values = [(upper - lower) / _SCALES[self.unit] for upper, lower in pairs]
+        return Figure(f"{self.upper} - {self.lower}", values, self.unit, self.aim)
 
-    def values(self, samples: Samples) -> list[float]:
-        """One value for each round."""
-        return [1e3 * (upper - lower) for upper, lower in zip(samples[self.upper], samples[self.lower], strict=True)]
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Time of a case in microseconds, for an aim that is a time and not a ratio."""
+
+    case: str
+    aim: Aim | None = None
+
+    def figure(self, samples: Samples) -> Figure:
+        """The row for these samples."""
+        return Figure(self.case, [seconds / _SCALES["us"] for seconds in samples[self.case]], "us", self.aim)
+
+
+Comparison = Ratio | Difference | Time
 
 
 def format_seconds(seconds: float) -> str:
@@ -196,17 +227,18 @@ def _case_table(cases: Sequence[Case], samples: Samples) -> list[str]:
     return _table(head, rows)
 
 
-def _comparison_table(comparisons: Sequence[Ratio | Difference], samples: Samples) -> list[str]:
+def figure_table(kind: str, figures: Sequence[Figure]) -> list[str]:
+    """Render figures, each with its spread and whether it meets its aim, under a head that begins with their kind."""
     rows = []
-    for each in comparisons:
-        spread = Spread.of(each.values(samples))
+    for each in figures:
+        spread = Spread.of(each.values)
         measured = f"{spread.median:.2f} {each.unit} ({spread.low:.2f} .. {spread.high:.2f})"
         aim, verdict = "", ""
         if each.aim is not None:
             aim = f"{'at least' if each.aim.at_least else 'at most'} {each.aim.bound:g} {each.unit}"
             verdict = "met" if each.aim.is_met(spread.median) else "**not met**"
-        rows.append([f"{each.upper} {each.sign} {each.lower}", measured, aim, verdict])
-    return _table(["comparison", "measured", "aim", "verdict"], rows)
+        rows.append([each.name, measured, aim, verdict])
+    return _table([kind, "measured", "aim", "verdict"], rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -214,11 +246,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cells) + " |" for cells in lines] + [""]
 
 
-def group(title: str, cases: Sequence[Case], comparisons: Sequence[Ratio | Difference], repeats: Repeats) -> list[str]:
+def group(title: str, cases: Sequence[Case], comparisons: Sequence[Comparison], repeats: Repeats) -> list[str]:
     """Measure cases that do the same work, and render their times and how they compare."""
     sys.stderr.write(f"measuring: {title}\n")
     samples = measure(cases, repeats)
-    return [f"### {title}", "", *_case_table(cases, samples), *_comparison_table(comparisons, samples)]
+    figures = [each.figure(samples) for each in comparisons]
+    return [f"### {title}", "", *_case_table(cases, samples), *figure_table("comparison", figures)]
 
 
 # ---- facts ----
