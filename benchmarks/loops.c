@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -20,7 +19,7 @@
 /* The core's functions, by address: its module exports none. */
 struct core {
     int64_t (*create)(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads);
-    bool (*verify)(uint64_t cell, uint8_t const *data, size_t length);
+    int (*verify)(uint64_t cell, uint8_t const *data, size_t length);
     int (*wipe)(uint64_t cell);
 };
 
@@ -86,7 +85,7 @@ work(void *argument)
         int64_t const cell = worker->core->create(secret, sizeof secret, 0, 0, 0);
         if (cell <= 0) {
             worker->error = ENOMEM;
-        } else if (!worker->core->verify((uint64_t) cell, secret, sizeof secret) ||
+        } else if (worker->core->verify((uint64_t) cell, secret, sizeof secret) != 1 ||
                    worker->core->wipe((uint64_t) cell) != 0) {
             worker->error = EBADMSG;
         }
