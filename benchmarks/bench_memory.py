@@ -109,8 +109,8 @@ def borrowing(native: Native, secret: bytes, repeats: Repeats) -> list[str]:
 
 
 def sealed_work(secret: bytes, repeats: Repeats) -> list[str]:
-    """What the sealed tier adds. Raises where the installed package does not have it."""
-    sealed = CypherCell(secret, tier="sealed")  # type: ignore[arg-type, unused-ignore]
+    """What the sealed tier adds."""
+    sealed = CypherCell(secret, tier="sealed")
     assert sealed.protection.tier == "sealed"
     names: dict[str, Any] = {"CypherCell": CypherCell, "secret": secret}
     of_sealed, create = f"sealed: {BORROW}", 'CypherCell(secret, tier="sealed").wipe()'
@@ -257,7 +257,7 @@ def main() -> int:
     chosen = options(__doc__)
     repeats = Repeats(3, 0.002) if chosen.quick else Repeats(41, 0.02)
     in_threads = Repeats(3, 0.05) if chosen.quick else Repeats(21, 0.2)
-    count, processes = (20_000, 2) if chosen.quick else (1_000_000, 5)
+    count, processes = (20_000, 2) if chosen.quick else (1_000_000, 3)
     secret, errors = os.urandom(32), list[str]()
     native = Native()
     lines = [INTRODUCTION, f"- repeats: {repeats}; of threads: {in_threads}", *facts(("cypher_cell", "cffi")), ""]

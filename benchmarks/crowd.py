@@ -200,6 +200,7 @@ def _measure_deadlines(count: int, *, sealed: bool) -> dict[str, float]:
     else:
         _allow(64 * count + (1 << 20))
     from zeroizepy._lib import lib, new_handle
+    from zeroizepy.slots import protection_of
 
     warnings.simplefilter("ignore")
     gc.disable()
@@ -219,8 +220,10 @@ def _measure_deadlines(count: int, *, sealed: bool) -> dict[str, float]:
         lib.zpy_cell_wipe(handle)
     ended = time.perf_counter() - begin
     boot = time.CLOCK_BOOTTIME
-    deadline = time.clock_gettime_ns(boot) + int((2 * created + 1) * 1e9)
+    deadline = time.clock_gettime_ns(boot) + int((3 * created + 0.25) * 1e9)
     shared = fill(lambda _index: deadline - time.clock_gettime_ns(boot))
+    tier = getattr(protection_of(handles[-1])[1], "tier", "lost")
+    assert tier == ("sealed" if sealed else "packed"), f"the last cell is {tier}"
     late_ns, wait_ns = _watch(count, deadline)
     return {
         "create_us": 1e6 * created / count,
@@ -236,11 +239,11 @@ def _watch(count: int, deadline: int) -> tuple[int, int]:
     from zeroizepy._lib import ffi, lib
 
     boot, figures, longest = time.CLOCK_BOOTTIME, ffi.new("struct zpy_stats *"), 0
-    time.sleep(max(0.0, (deadline - time.clock_gettime_ns(boot)) / 1e9 - 0.005))
     lib.zpy_stats_read(figures)
-    assert time.clock_gettime_ns(boot) < deadline, "creating the cells took until their deadline"
+    left_ns = deadline - time.clock_gettime_ns(boot)
+    assert left_ns > 0, "creating the cells took until their deadline"
     assert (figures.expiries, figures.cells) == (0, count), "cells expired before their deadline"
-    time.sleep((deadline - time.clock_gettime_ns(boot)) / 1e9)
+    time.sleep(left_ns / 1e9)
     while True:
         asked = time.clock_gettime_ns(boot)
         lib.zpy_stats_read(figures)
