@@ -232,13 +232,18 @@ def figure_table(kind: str, figures: Sequence[Figure]) -> list[str]:
     rows = []
     for each in figures:
         spread = Spread.of(each.values)
-        measured = f"{spread.median:.2f} {each.unit} ({spread.low:.2f} .. {spread.high:.2f})"
+        measured = f"{_number(spread.median)} {each.unit} ({_number(spread.low)} .. {_number(spread.high)})"
         aim, verdict = "", ""
         if each.aim is not None:
-            aim = f"{'at least' if each.aim.at_least else 'at most'} {each.aim.bound:g} {each.unit}"
+            bound = f"{each.aim.bound:,.0f}" if each.aim.bound >= 1000 else f"{each.aim.bound:g}"
+            aim = f"{'at least' if each.aim.at_least else 'at most'} {bound} {each.unit}"
             verdict = "met" if each.aim.is_met(spread.median) else "**not met**"
         rows.append([each.name, measured, aim, verdict])
     return _table([kind, "measured", "aim", "verdict"], rows)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
