@@ -5,11 +5,14 @@
 #include "zpy_entry.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define BLOCK_SHIFT 12
+/* A thread that is woken takes some microseconds to come; one that does not come is not waited for much longer. */
+#define YIELDS 200
 #define BLOCK_ENTRIES ((uint64_t) 1 << BLOCK_SHIFT)
 #define INDEX_BITS 28
 #define INDEX_MASK (((uint64_t) 1 << INDEX_BITS) - 1)
@@ -17,6 +20,7 @@
 #define SERIAL_MAX (((uint64_t) 1 << (63 - INDEX_BITS)) - 1)
 
 static pthread_mutex_t the_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint32_t waiting = 0; /* Threads that found the lock taken and do not have it yet. */
 static struct zpy_entry *blocks[BLOCK_COUNT];
 static uint64_t entry_count = 1; /* Index 0 stays unused: handle 0 names nothing. */
 static uint64_t first_free = 0;
@@ -39,8 +43,12 @@ zpy_lock(void)
     if (atomic_load_explicit(&zpy_fatal_is_watching, memory_order_acquire)) {
         zpy_fatal_give_stack();
     }
-    /* A default mutex that is initialised and not held by this thread cannot fail to lock. */
-    (void) pthread_mutex_lock(&the_lock);
+    if (pthread_mutex_trylock(&the_lock) != 0) {
+        (void) atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed);
+        /* A default mutex that is initialised and not held by this thread cannot fail to lock. */
+        (void) pthread_mutex_lock(&the_lock);
+        (void) atomic_fetch_sub_explicit(&waiting, 1, memory_order_relaxed);
+    }
     if (zpy_registry_wipes() != wipes_seen) {
         catch_up();
     }
@@ -56,6 +64,14 @@ void
 zpy_unlock(void)
 {
     (void) pthread_mutex_unlock(&the_lock);
+}
+
+void
+zpy_lock_let_others(void)
+{
+    for (int tries = 0; tries < YIELDS && atomic_load_explicit(&waiting, memory_order_relaxed) > 0; tries++) {
+        (void) sched_yield(); /* Cannot fail on Linux; elsewhere the loop ends all the same. */
+    }
 }
 
 uint64_t
@@ -261,7 +277,23 @@ zpy_entry_begin(uint64_t cell, enum zpy_intent intent, struct zpy_entry **entry_
 }
 
 void
+zpy_entry_prefetch(uint64_t cell, bool memory)
+{
+    struct zpy_entry const *const entry = zpy_entry_at(cell & INDEX_MASK); /* A handle given out is in the table for good. */
+    if (!memory) {
+        __builtin_prefetch(entry, 1);
+        __builtin_prefetch(&entry->generation, 1);
+    } else if (entry->data == NULL) {
+        __builtin_prefetch(entry->sealed, 1); /* Null, where it ended before, does no harm. */
+    } else {
+        __builtin_prefetch(entry->data, 1);
+        __builtin_prefetch(entry->slot, 1);
+    }
+}
+
+void
 zpy_entries_after_fork(void)
 {
+    atomic_store_explicit(&waiting, 0, memory_order_relaxed); /* The other threads stayed with the parent. */
     generation++;
 }

@@ -109,6 +109,8 @@ int zpy_entry_ready(uint64_t cell, enum zpy_intent intent, struct zpy_entry **en
 int zpy_entry_begin(uint64_t cell, enum zpy_intent intent, struct zpy_entry **entry_out);
 /* Put a cell whose memory is ready into the table. Returns its handle or minus a zpy_status. */
 int64_t zpy_entry_publish(struct zpy_entry *made, uint64_t ttl_ns, uint32_t max_reads);
+/* Have the caches fetch what zpy_entry_expire will touch: the entry, or, a little later, its memory. */
+void zpy_entry_prefetch(uint64_t cell, bool memory);
 /* Is it a live cell of this process that still waits for its deadline? Takes null, too. */
 bool zpy_entry_awaits(struct zpy_entry const *entry);
 /* Count one access. */

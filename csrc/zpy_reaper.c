@@ -17,6 +17,8 @@
 
 /* Deadlines taken in one hold of the lock: others wait for no more than this many wipes. */
 #define BATCH 256
+/* How many wipes before its own a cell's memory is asked for. */
+#define AHEAD ((size_t) 8)
 #define HEAP_FIRST ((size_t) 64)
 #define SWEEP_FROM ((size_t) 64)
 #define STACK_BYTES ((size_t) 128 * 1024)
@@ -132,16 +134,22 @@ static bool
 reap_batch(void)
 {
     uint64_t const now = zpy_entry_now_ns();
-    for (int count = 0; count < BATCH; count++) {
-        if (heap_count == 0 || heap[0].at_ns > now) {
-            return false;
+    uint64_t due[BATCH];
+    size_t count = 0;
+    while (count < BATCH && heap_count > 0 && heap[0].at_ns <= now) {
+        /* Where the last of the heap is due, too, it goes without any sifting. */
+        due[count] = heap[heap_count - 1].at_ns <= now ? heap[--heap_count].cell : pop().cell;
+        zpy_entry_prefetch(due[count++], false);
+    }
+    for (size_t index = 0; index < count + AHEAD; index++) {
+        if (index < count) {
+            zpy_entry_prefetch(due[index], true);
         }
-        struct deadline const due = pop();
-        if (!zpy_entry_expire(due.cell) && stale_count > 0) {
+        if (index >= AHEAD && !zpy_entry_expire(due[index - AHEAD]) && stale_count > 0) {
             stale_count--;
         }
     }
-    return true;
+    return count == BATCH;
 }
 
 static void *
@@ -162,7 +170,9 @@ run(void *argument)
         if (stopping) {
             return NULL;
         }
-        if (!more) {
+        if (more) {
+            zpy_lock_let_others();
+        } else {
             /* Whatever ends it, a signal or an error, the loop looks again. */
             (void) poll(&waited, armed == ZPY_OK ? 1 : 0, armed == ZPY_OK ? POLL_MS : RETRY_MS);
         }
