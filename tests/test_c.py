@@ -1,20 +1,43 @@
-"""The C core alone: unit tests and threads at random, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The C core alone: unit tests, threads at random and the arena at random, under the compiler's sanitizers.
+
+Each sanitizer has a control: a program with the fault that it looks for, which it has to report.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
 ROOT = Path(__file__).resolve().parents[1]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
+SANITIZERS = {
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "thread": ["-fsanitize=thread"],
+}
+RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
+DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+# What single programs need beyond that: the fuzzer sees each run of pages come and go.
+EXTRA = {"fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"]}
+# A leak or a race ends a program with a status of its own, whatever the environment of the tests says.
+REPORTS = {"ASAN_OPTIONS": "detect_leaks=1", "LSAN_OPTIONS": "exitcode=23", "TSAN_OPTIONS": "exitcode=66"}
+LEAK_STATUS, RACE_STATUS = 23, 66
+
 OPERATIONS = os.environ.get("ZEROIZEPY_STRESS_OPERATIONS", "100000")
+RACE_OPERATIONS = os.environ.get("ZEROIZEPY_RACE_OPERATIONS", "50000")
+FUZZ_OPERATIONS = os.environ.get("ZEROIZEPY_FUZZ_OPERATIONS", "300000")
+BACKINGS = pytest.mark.parametrize("backing", ["secretmem", "mlock"])
 
 
 @pytest.fixture(scope="module")
@@ -30,35 +53,80 @@ def build() -> Any:
 
 
 @pytest.fixture(scope="module")
-def compiled(build: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function that compiles one program of tests/c with the core."""
+def compiled(build: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """A function that compiles one program of tests/c with the core and a sanitizer."""
     try:
         compiler = build.find_compiler()
         sodium = build.find_sodium(compiler, build.hardening_flags(compiler))
     except build.BuildError as error:
         pytest.skip(f"no compiler or libsodium to build C tests with: {error}")
     folder = tmp_path_factory.mktemp("c")
-    if not build.compiles(compiler, SANITIZERS, "int main(void) { return 0; }\n", link=True):
-        pytest.skip(f"{compiler[0]} has no AddressSanitizer runtime")
 
-    def run(name: str) -> Path:
-        program = folder / name
+    def make(name: str, sanitizer: str) -> Path:
+        program = folder / f"{name}-{sanitizer}"
         if not program.exists():
+            if not build.compiles(compiler, SANITIZERS[sanitizer], "int main(void) { return 0; }\n", link=True):
+                pytest.skip(f"{compiler[0]} has no {RUNTIMES[sanitizer]} runtime")
             core = sorted(str(path) for path in ROOT.glob("csrc/*.c"))
             source = str(ROOT / "tests/c" / f"{name}.c")
-            flags = ["-std=c11", *SANITIZERS, *WARNINGS, f"-I{ROOT / 'csrc'}", *sodium.compile_flags]
-            command = [*compiler, *flags, source, *core, *sodium.archives, *sodium.link_flags, "-pthread", "-o"]
-            subprocess.run([*command, str(program)], check=True)
+            flags = ["-std=c11", *SANITIZERS[sanitizer], *DEBUG, *WARNINGS, *EXTRA.get(name, [])]
+            libraries = [*sodium.archives, *sodium.link_flags, "-pthread"]
+            command = [*compiler, *flags, *sodium.compile_flags, f"-I{ROOT / 'csrc'}", source, *core, *libraries]
+            subprocess.run([*command, "-o", str(program)], check=True)
         return program
 
-    return run
+    return make
 
 
-@pytest.mark.parametrize("backing", ["secretmem", "mlock"])
-def test_core(compiled: Any, backing: str, tmp_path: Path) -> None:
-    """Each promise of the core holds on both backings."""
-    done = subprocess.run([compiled("test_core"), backing], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+@pytest.fixture
+def run(compiled: Callable[[str, str], Path], tmp_path: Path) -> Run:
+    """Run a program of tests/c, leaks and races being errors."""
+
+    def to_its_end(name: str, *arguments: str, sanitizer: str = "address") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [compiled(name, sanitizer), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **REPORTS},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return to_its_end
+
+
+@pytest.fixture
+def leaks_are_seen(run: Run) -> None:
+    """The control for leaks. LeakSanitizer stops the threads of a process with ptrace, which some systems forbid."""
+    done = run("control_leak")
+    if "LeakSanitizer has encountered a fatal error" in done.stderr:
+        pytest.skip("LeakSanitizer cannot work here: it needs the right to ptrace its own process")
+    assert done.returncode == LEAK_STATUS, done.stderr
+    assert "6400 byte(s) leaked in 100 allocation(s)" in done.stderr
+
+
+@pytest.fixture
+def races_are_seen(run: Run) -> None:
+    """The control for races: two threads that write to one cell's bytes are reported."""
+    done = run("control_race", sanitizer="thread")
+    assert done.returncode == RACE_STATUS, done.stderr
+    assert "WARNING: ThreadSanitizer: data race" in done.stderr
+
+
+@BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_core(run: Run, backing: str) -> None:
+    """Each promise of the core holds on both backings, and nothing is leaked."""
+    done = run("test_core", backing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("races_are_seen")
+def test_core_without_races(run: Run, backing: str) -> None:
+    """The core's thread works on the same cells without a data race, as far as the tests do not fork."""
+    done = run("test_core", backing, "nofork", sanitizer="thread")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 
 # The tests of fatal signals handle them themselves, on stacks that the sanitizer does not know.
@@ -70,21 +138,42 @@ CRASHES = "500"  # On each of two backings.
 @pytest.mark.parametrize("program", [["test_fatal"], ["test_fatal_threads", CRASHES]], ids=lambda program: program[0])
 def test_fatal_signals(compiled: Any, backing: str, program: list[str]) -> None:
     """Signals that end the process wipe all secrets first, beside held locks and at any moment, and never hang."""
-    command = [compiled(program[0]), backing, *program[1:]]
+    command = [compiled(program[0], "address"), backing, *program[1:]]
     environment = {**os.environ, **OWN_HANDLERS}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("backing", ["secretmem", "mlock"])
-def test_threads_at_random(compiled: Any, backing: str, tmp_path: Path) -> None:
-    """Eight threads share and wipe cells: no wrong byte comes out, nothing is left, and the sanitizers are silent."""
-    done = subprocess.run(
-        [compiled("stress"), OPERATIONS, "8", str(os.getpid()), backing],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"seed {os.getpid()}: {done.stderr}"
-    assert done.stdout.startswith(f"ok: {OPERATIONS} operations")
+def check_stress(run: Run, operations: str, backing: str, sanitizer: str) -> None:
+    """Eight threads at random, with a seed that a failure shows."""
+    done = run("stress", operations, "8", str(os.getpid()), backing, sanitizer=sanitizer)
+    assert (done.returncode, done.stderr) == (0, ""), f"seed {os.getpid()}: {done.stderr}"
+    assert done.stdout.startswith(f"ok: {operations} operations")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_threads_at_random(run: Run, backing: str) -> None:
+    """Eight threads share and wipe cells: no wrong byte comes out, and nothing is left or leaked."""
+    check_stress(run, OPERATIONS, backing, "address")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("races_are_seen")
+def test_threads_without_races(run: Run, backing: str) -> None:
+    """The same eight threads, and the core's own: ThreadSanitizer finds no data race and no lock out of order."""
+    check_stress(run, RACE_OPERATIONS, backing, "thread")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_arena_at_random(run: Run, backing: str) -> None:
+    """The arena does what a plain model of it says, in each of many operations; damage is found, nothing is leaked."""
+    done = run("fuzz_arena", FUZZ_OPERATIONS, str(os.getpid()), backing)
+    assert (done.returncode, done.stderr) == (0, ""), f"seed {os.getpid()}: {done.stderr}"
+    assert done.stdout.startswith(f"ok: {FUZZ_OPERATIONS} operations")
+    # Each kind of operation has happened, or the model was asked nothing.
+    happened = {what: int(count) for count, what in re.findall(r"(\d+) (\w+)", done.stdout)}
+    assert set(happened) == {"operations", "taken", "larger", "mapped", "unmapped", "refused", "failed", "found"}
+    assert all(happened.values()), done.stdout
+    assert happened["taken"] > happened["operations"] / 4

@@ -12,6 +12,7 @@
 
 #define SHARED_CELLS 256
 #define BYTES_MAX 5000
+#define TIMED_EVERY 200
 
 struct shared {
     _Atomic uint64_t handle;
@@ -72,6 +73,24 @@ private_round(uint64_t *state)
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
     CHECK(sodium_is_zero(address, length));
     CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_WIPED);
+}
+
+/* A cell that nobody ends: whoever comes first, this thread or the core's own, finds it expired at its deadline. */
+static void
+timed_round(uint64_t *state)
+{
+    uint8_t in[64];
+    uint8_t out[64];
+    content(next_random(state), in, sizeof in);
+    int64_t const answer = zpy_cell_create(in, sizeof in, 0, 1 + next_random(state) % 2000000, 0);
+    CHECK(answer > 0);
+    uint64_t const cell = (uint64_t) answer;
+    int status;
+    while ((status = zpy_cell_read(cell, 0, out, sizeof out)) == ZPY_OK) {
+        CHECK(memcmp(in, out, sizeof in) == 0);
+    }
+    CHECK_EQUAL(status, ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
 }
 
 /* Put a new cell in place of a shared one and wipe that, whoever is using it. */
@@ -136,7 +155,11 @@ work(void *argument)
             shared_use(&state);
             break;
         default:
-            private_round(&state);
+            if (next_random(&state) % TIMED_EVERY == 0) {
+                timed_round(&state);
+            } else {
+                private_round(&state);
+            }
         }
     }
     return NULL;
@@ -167,6 +190,7 @@ main(int argc, char **argv)
         CHECK_EQUAL(pthread_join(threads[index], NULL), 0);
     }
     struct zpy_stats figures;
+    zpy_reaper_stop();
     (void) zpy_purge();
     zpy_stats_read(&figures);
     CHECK_EQUAL(figures.cells, 0);
