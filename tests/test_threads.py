@@ -243,57 +243,88 @@ def test_destroy_against_decrypt() -> None:
         run_all(work, 3)
 
 
-@pytest.mark.parametrize("use", ["reveal", "reveal_bytes", "borrow", "copy_into", "block"])
-def test_volatile_has_one_winner(use: str) -> None:
-    """Sixteen threads want the one access: exactly one gets the secret, fifteen get an error."""
-    data = b"the only access there is"
+ONLY = b"the only access there is"
+LARGE = ONLY * 300  # Its calls leave the GIL to others.
 
-    def attempt(cell: CypherCell) -> bytes:
-        if use == "reveal":
-            return cell.reveal().encode()
-        if use == "reveal_bytes":
-            return cell.reveal_bytes()
-        if use == "copy_into":
-            buffer = bytearray(len(data))
-            cell.copy_into(buffer)
-            return bytes(buffer)
-        if use == "block":
-            with cell as view:
-                return bytes(view)
-        with cell.borrow() as lent:
-            return bytes(lent)
 
-    for _ in range(25):
-        cell = CypherCell(data, volatile=True)
-        results: list[bytes | None] = []
+def lent(cell: CypherCell) -> bytes:
+    """What a borrowed view shows."""
+    with cell.borrow() as view:
+        return bytes(view)
 
-        def work(_number: int, cell: CypherCell = cell, results: list[bytes | None] = results) -> None:
+
+def copied_out(cell: CypherCell) -> bytes:
+    """What copy_into leaves in a buffer."""
+    buffer = bytearray(len(LARGE))
+    return bytes(buffer[: cell.copy_into(buffer)])
+
+
+def shown_in_block(cell: CypherCell) -> bytes:
+    """What the view of a `with` block shows."""
+    with cell as view:
+        return bytes(view)
+
+
+ACCESSES: dict[str, Callable[[CypherCell], bytes]] = {
+    "reveal": lambda cell: cell.reveal().encode(),
+    "reveal_bytes": lambda cell: cell.reveal_bytes(),
+    "borrow": lent,
+    "copy_into": copied_out,
+    "block": shown_in_block,
+}
+
+
+def race(cells: list[CypherCell], attempt: Callable[[CypherCell], bytes]) -> list[list[bytes]]:
+    """What sixteen threads get that ask for one cell after the other, each at the same time; nothing when refused."""
+    results: list[list[bytes]] = [[] for _ in cells]
+    start = threading.Barrier(16)
+
+    def work(_number: int) -> None:
+        for cell, got in zip(cells, results, strict=True):
+            start.wait(30)
             try:
-                results.append(attempt(cell))
+                got.append(attempt(cell))
             except CellWipedError:
-                results.append(None)
+                continue
 
-        run_all(work, 16)
-        assert sorted(results, key=bool) == [None] * 15 + [data]
-        assert cell.wiped
+    run_all(work, 16)
+    return results
 
 
-@pytest.mark.parametrize("limit", [2, 7, 15])
-def test_max_reads_is_exact(limit: int) -> None:
-    """However many threads read, exactly `max_reads` of them succeed."""
-    for _ in range(20):
-        cell = CypherCell(b"secret", max_reads=limit)
-        results: list[bool] = []
+SIZES_RACED = pytest.mark.parametrize(
+    ("secret", "tier"), [(ONLY, "packed"), (ONLY, "isolated"), (LARGE, "packed")], ids=["packed", "isolated", "large"]
+)
 
-        def work(_number: int, cell: CypherCell = cell, results: list[bool] = results) -> None:
-            for _ in range(2):
-                try:
-                    results.append(cell.reveal_bytes() == b"secret")
-                except CellWipedError:  # noqa: PERF203 - each attempt has its own outcome.
-                    results.append(False)
 
-        run_all(work, 8)
-        assert sum(results) == limit
+@SIZES_RACED
+@pytest.mark.parametrize("use", ACCESSES)
+def test_volatile_has_one_winner(use: str, secret: bytes, tier: str) -> None:
+    """Sixteen threads want the one access, two hundred times: exactly one gets the secret, fifteen get an error."""
+    cells = [CypherCell(secret, volatile=True, tier=tier) for _ in range(200)]
+    assert race(cells, ACCESSES[use]) == [[secret]] * 200
+    assert all(cell.wiped for cell in cells)
+
+
+@SIZES_RACED
+@pytest.mark.parametrize("use", [use for use in ACCESSES if use != "block"])  # The end of a block ends the cell.
+@pytest.mark.parametrize("limit", [2, 15])
+def test_max_reads_is_exact(limit: int, secret: bytes, tier: str, use: str) -> None:
+    """However many threads read, exactly `max_reads` of them get the secret."""
+    cells = [CypherCell(secret, max_reads=limit, tier=tier) for _ in range(100)]
+    assert race(cells, ACCESSES[use]) == [[secret] * limit] * 100
+    assert all(cell.wiped for cell in cells)
+
+
+def test_max_reads_of_all_kinds() -> None:
+    """Accesses of different kinds share one limit."""
+    kinds = [attempt for use, attempt in ACCESSES.items() if use != "block"]
+    cells = [CypherCell(ONLY, max_reads=7) for _ in range(200)]
+
+    def any_of_them(cell: CypherCell) -> bytes:
+        return random.choice(kinds)(cell)
+
+    assert race(cells, any_of_them) == [[ONLY] * 7] * 200
+    assert all(cell.wiped for cell in cells)
 
 
 def test_wipe_from_many_threads() -> None:
