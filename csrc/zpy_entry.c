@@ -165,6 +165,17 @@ enter_heap(struct zpy_entry const *made, uint64_t index)
     return made->deadline_ns == 0 || zpy_reaper_add(handle_of(made, index), made->deadline_ns) == ZPY_OK;
 }
 
+/* Where the clock cannot be read, now is UINT64_MAX, and the deadline is past at once. */
+static uint64_t
+deadline_after(uint64_t ttl_ns)
+{
+    if (ttl_ns == 0) {
+        return 0;
+    }
+    uint64_t const now = zpy_entry_now_ns();
+    return now < UINT64_MAX - ttl_ns ? now + ttl_ns : 1;
+}
+
 int64_t
 zpy_entry_publish(struct zpy_entry *made, uint64_t ttl_ns, uint32_t max_reads)
 {
@@ -173,7 +184,7 @@ zpy_entry_publish(struct zpy_entry *made, uint64_t ttl_ns, uint32_t max_reads)
     made->state = CELL_LIVE;
     made->generation = generation;
     made->reads_left = max_reads != 0 ? max_reads : ZPY_UNLIMITED;
-    made->deadline_ns = ttl_ns != 0 ? zpy_entry_now_ns() + ttl_ns : 0;
+    made->deadline_ns = deadline_after(ttl_ns);
     made->serial = entry != NULL ? entry->serial : 0;
     if (entry == NULL || !enter_heap(made, index)) {
         if (entry != NULL) {

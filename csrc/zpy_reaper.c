@@ -120,8 +120,16 @@ arm(void)
     if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
         return ZPY_OK;
     }
+    /* The old descriptor is not closed: if setting it failed, it may be the program's by now. */
     timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    return timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0 ? ZPY_OK : ZPY_SYSTEM;
+    if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
+        return ZPY_OK;
+    }
+    if (timer >= 0) {
+        (void) close(timer); /* Ours, made a moment ago; it holds no data. */
+        timer = -1;
+    }
+    return ZPY_SYSTEM;
 #else
     return ZPY_SYSTEM;
 #endif
