@@ -237,6 +237,77 @@ def test_wipe_that_cannot_open_its_pages(child: Child, shim: str) -> None:
     assert run(child, shim, "mprotect:1:12", body) == ["ProtectionError ENOMEM"]
 
 
+# ---- deadlines ----
+
+
+def test_no_thread_for_deadlines(child: Child, shim: str) -> None:
+    """A deadline that nobody would keep is not promised: ProtectionError, and nothing of the cell stays."""
+    create = CREATE.format(action="CypherCell(b'hunter2', ttl_sec=100)")
+    # Its page may stay for the next cell.
+    create = create.replace("arm()", "CypherCell(b'hunter2').wipe()\n    before = stats()\n    arm()")
+    assert run(child, shim, "pthread_create:1:11", create) == ["ProtectionError EAGAIN"]
+
+
+def test_no_clock_ends_deadlines(child: Child, shim: str) -> None:
+    """While the clock cannot be read every deadline counts as past; what has none lives on."""
+    body = """
+    old, kept = CypherCell(b"hunter2", ttl_sec=1000), CypherCell(b"hunter2")
+    arm()
+    new = CypherCell(b"hunter2", ttl_sec=1000)
+    print(new.wiped, old.wiped, new.verify(b"hunter2"), kept.wiped)
+    print(refused(old.reveal))
+    assert kept.reveal() == "hunter2" and works()
+    """
+    assert run(child, shim, "clock_gettime:1:22", body) == ["True True False False", "CellExpiredError -"]
+
+
+@pytest.mark.parametrize("ttl", [0, 0.5, 10**9])
+def test_no_clock_at_creation(child: Child, shim: str, ttl: float) -> None:
+    """A cell that is made while the clock cannot be read has a deadline all the same, and no later one."""
+    body = f"""
+    arm()
+    cell = CypherCell(b"hunter2", ttl_sec={ttl})
+    left = cell.expires_in
+    disarm()
+    print(left is not None and left <= {ttl})
+    assert works()
+    """
+    assert run(child, shim, "clock_gettime:1:22:once", body) == ["True"]
+
+
+# What the thread that keeps deadlines has to do without: each lets it look every few milliseconds instead, or at once.
+WITHOUT = {
+    "no timer": "timerfd_create:1:24",
+    "timer that cannot be set": "timerfd_settime:1:22",
+    "timer that once cannot be set": "timerfd_settime:1:22:once",
+    "interrupted sleep": "poll:1:4:once",
+    "no sleep at all": "poll:1:12",
+}
+
+
+@pytest.mark.parametrize("without", WITHOUT)
+def test_deadlines_hold_without(child: Child, shim: str, without: str) -> None:
+    """The bytes are zero soon after the deadline all the same, nobody asking, and no descriptor is lost on the way."""
+    body = """
+    import time
+    arm()
+    cells = [CypherCell(b"hunter2", ttl_sec=ttl) for ttl in (0.6, 0.3)]
+    views = [cell.borrow() for cell in cells]
+    first, second = (view.__enter__() for view in views)
+    time.sleep(0.1)
+    before = descriptors()
+    assert bytes(first) == bytes(second) == b"hunter2"
+    time.sleep(0.35)
+    assert (bytes(first), bytes(second)) == (b"hunter2", bytes(7)), "the sooner deadline alone"
+    time.sleep(0.3)
+    assert bytes(first) == bytes(7)
+    print(stats().expiries, descriptors() - before)
+    disarm()
+    assert works()
+    """
+    assert run(child, shim, WITHOUT[without], body) == ["2 0"]
+
+
 # ---- reading ----
 
 

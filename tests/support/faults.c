@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_memfd_secret
@@ -24,7 +28,8 @@ static volatile int armed = 0;
 static volatile int counts[32];
 static char const *const names[] = {"mlock", "mprotect", "mmap",  "memfd_secret", "madvise", "ftruncate", "write",
                                     "pwrite", "fsync",   "fdatasync", "read",      "pread",   "unlink",    "munmap",
-                                    "prctl",  "setrlimit"};
+                                    "prctl",  "setrlimit", "timerfd_create", "timerfd_settime", "pthread_create",
+                                    "clock_gettime", "poll"};
 
 /* Begin (1) or end (0) to count and to fail; counts start again at 0. Returns how often a call of ours failed so far. */
 static volatile int failures = 0;
@@ -125,6 +130,31 @@ WRAP_IO(write, void const *, (int fd, void const *bytes, size_t length), (fd, by
 WRAP_IO(read, void *, (int fd, void *bytes, size_t length), (fd, bytes, length))
 WRAP_IO(pwrite, void const *, (int fd, void const *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
 WRAP_IO(pread, void *, (int fd, void *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
+
+WRAP(int, timerfd_create, (int clock, int flags), (clock, flags))
+WRAP(int, timerfd_settime, (int fd, int flags, struct itimerspec const *new, struct itimerspec *old),
+     (fd, flags, new, old))
+WRAP(int, poll, (struct pollfd *fds, nfds_t count, int timeout), (fds, count, timeout))
+
+/* This one returns its error. */
+int
+pthread_create(pthread_t *thread, pthread_attr_t const *attributes, void *(*run)(void *), void *argument)
+{
+    int const number = fault("pthread_create");
+    return number > 0 ? number : REAL(pthread_create)(thread, attributes, run, argument);
+}
+
+/* Python reads other clocks all the time; the core's deadlines count on this one alone. */
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int const number = clock == CLOCK_BOOTTIME ? fault("clock_gettime") : 0;
+    if (number > 0) {
+        errno = number;
+        return -1;
+    }
+    return REAL(clock_gettime)(clock, now);
+}
 
 int
 prctl(int option, ...)
