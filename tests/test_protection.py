@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import subprocess
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -154,6 +157,38 @@ def test_proc_mem_of_secretmem(child: Child) -> None:
             print(error.errno)
     """
     assert check(child, body) == (["5"] if child.backend == "secretmem" else ["True"])
+
+
+def test_proc_mem_from_outside(child: Child) -> None:
+    """Another process, root where the tests are: EIO for the pages of secretmem, the bytes for those of mlock."""
+    body = """
+    cells = [CypherCell(SECRET, tier=tier) for tier in ("packed", "isolated")]
+    control = ctypes.create_string_buffer(SECRET)
+    with cells[0].borrow() as first, cells[1].borrow() as second:
+        print(ctypes.addressof(control), address_of(first), address_of(second), flush=True)
+        sys.stdin.read()
+    """
+    command = child.command(PROGRAM + dedent(body))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=child.environment(), stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        control, *addresses = map(int, holder.stdout.readline().split())
+        try:
+            memory = os.open(f"/proc/{holder.pid}/mem", os.O_RDONLY)
+        except PermissionError:
+            holder.kill()
+            pytest.skip("needs the right to read the memory of a child: root, or Yama's ptrace_scope at 0 or 1")
+        try:
+            assert os.pread(memory, 16, control) == b"hunter2-hunter2!"
+            for address in addresses:
+                if child.backend == "mlock":
+                    assert os.pread(memory, 16, address) == b"hunter2-hunter2!"
+                    continue
+                with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+                    os.pread(memory, 16, address)
+        finally:
+            os.close(memory)
+            holder.kill()
 
 
 # ---- limits ----
