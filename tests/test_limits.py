@@ -10,8 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from support.children import Child
 
-# The kernel does not bind root to the limit, so the child becomes nobody, after everything is loaded: nobody may not look
-# into root's folders. Without the dumpable flag, files in /proc/self would still be root's.
+# The kernel does not bind root to the limit, so the child becomes nobody, once all is loaded: nobody may not look
+# into the folders of root. Without the dumpable flag, files in /proc/self would still be root's.
 UNPRIVILEGED = """
 import ctypes, encodings.idna, os, resource, sys, warnings
 import zeroizepy.cell, zeroizepy.values
