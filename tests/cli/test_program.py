@@ -42,11 +42,11 @@ def test_demo_finds_the_control_and_not_the_secret(cli: Cli, backend: str) -> No
     assert "FAILED" not in result.out
     assert "\x1b" not in result.out
     titles = [line for line in result.out.splitlines() if line[:1].isdigit()]
-    assert [line.split(".")[0] for line in titles] == ["1", "2", "3", "4", "5", "6"]
+    assert [line.split(".")[0] for line in titles] == ["1", "2", "3", "4", "5", "6", "7"]
     assert re.search(r"32-byte object: [1-9]\d* cop(y|ies) found", result.out)
     assert "secret, used but never revealed: no copy found" in result.out
     assert "SecureMemoryClosed: key is closed" in result.out
-    assert ("backing        mlock" in result.out) == (backend == "mlock" or "not in use" in cli("doctor").out)
+    assert ("backing        mlock\n" in result.out) == (backend == "mlock" or "not in use" in cli("doctor").out)
 
 
 @needs_linux
@@ -89,6 +89,56 @@ def test_demo_under_a_small_lock_limit(run_script: Script) -> None:
     """64 KiB is what many systems give; the demo fits."""
     done = run_script(lock_limit(64 << 10), "demo")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_linux
+def test_demo_sees_a_deadline_from_outside(cli: Cli) -> None:
+    """The secret stands in another process before its deadline; afterwards there are zeros, and no copy of it."""
+    shown = cli("demo").out.partition("7. A time to live ends")[2]
+    if "not shown" in shown:
+        pytest.skip("the memory of a child may not be read here (ptrace_scope)")
+    assert "backing        mlock, for this step" in shown
+    assert re.search(r"ok +control, 0\.\d+ s before its deadline: 1 copy found", shown), shown
+    late_ms = re.search(r"ok +([\d.]+) ms after the deadline the 32 bytes at 0x[0-9a-f]+ are zero", shown)
+    assert late_ms is not None, shown
+    assert float(late_ms[1]) < 500
+    assert "all of the holder's memory that can be read: no copy found" in shown
+
+
+@needs_linux
+def test_demo_fails_when_a_secret_outlives_its_deadline(run_script: Script) -> None:
+    """The control: a holder that gives its secret no time to live."""
+    preparation = """
+        import zeroizepy.cli.demo as demo
+        demo._HOLDER = demo._HOLDER.replace(", ttl_sec={ttl}", "").replace("cell.expires_in", "0.5")
+        """
+    done = run_script(preparation, "demo")
+    if "not shown" in done.stdout:
+        pytest.skip("the memory of a child may not be read here (ptrace_scope)")
+    assert done.returncode == 1, done.stdout
+    assert "are still there 2 s after the deadline" in done.stdout
+    assert "memory that can be read: 1 copy found" in done.stdout
+    assert done.stderr.splitlines()[0] == "zeroizepy: error: not as claimed: step 7"
+
+
+@needs_linux
+def test_demo_claims_nothing_of_memory_that_it_may_not_read(run_script: Script) -> None:
+    """Without the right to read another process the demo says which right is missing, and claims nothing."""
+    preparation = """
+        import zeroizepy.testing
+        scan = zeroizepy.testing.scan_process_report
+        def refuse(needle, pid=None):
+            if pid is None:
+                return scan(needle)
+            raise PermissionError(13, zeroizepy.testing._missing_right(pid), f"/proc/{pid}/mem")
+        zeroizepy.testing.scan_process_report = refuse
+        """
+    done = run_script(preparation, "demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = done.stdout.partition("7. A time to live ends")[2]
+    assert re.search(r"not shown +.*CAP_SYS_PTRACE", shown), shown
+    assert "deadline" not in shown
+    assert "  ok  " not in shown
 
 
 @needs_linux

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,7 @@ from zeroizepy.crypto import CipherText, CryptoKey, cryptographic_erase_key, dec
 from zeroizepy.exceptions import LockLimitError, SecureMemoryClosed
 from zeroizepy.session import SecureSession
 from zeroizepy.testing import ScanReport, scan_process_report
-from zeroizepy.utils import secure_compare
+from zeroizepy.utils import secure_clear, secure_compare
 
 from .console import Output, size_text
 from .doctor import protection_lines
@@ -29,6 +32,20 @@ __all__ = ["demo_command"]
 
 _MOST_BYTES = 64 << 20
 _SECRET_BYTES = 32
+_TTL_S = 1.0
+_PATIENCE_S = 2.0
+"""How long after its deadline a secret is waited for to go, before the demo says that it did not."""
+
+_HOLDER = """
+import sys
+sys.path[:] = {path!r}
+import time
+from zeroizepy.cell import CypherCell
+cell = CypherCell.from_fd(0, {size}, ttl_sec={ttl})
+print(time.clock_gettime(time.CLOCK_BOOTTIME) + cell.expires_in, cell.protection.backing, flush=True)
+sys.stdin.read()
+"""
+"""Reads a secret from stdin into a cell, says when it will end, and does nothing more until stdin is closed."""
 
 
 class _Steps:
@@ -129,6 +146,72 @@ def _found(report: ScanReport) -> str:
     return "no copy found" if not number else f"{number} {'copy' if number == 1 else 'copies'} found ({where})"
 
 
+@contextmanager
+def _holder(secret: CypherCell) -> Iterator[tuple[int, float, str]]:
+    """Another process that holds a copy of `secret` with a time to live, for the length of a `with` block.
+
+    Yields:
+        Its process ID, the deadline on CLOCK_BOOTTIME, and the backing that it got.
+    """
+    program = _HOLDER.format(path=sys.path, size=_SECRET_BYTES, ttl=_TTL_S)
+    environment = {**os.environ, "ZEROIZEPY_BACKEND": "mlock"}
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    command = [sys.executable, "-I", "-c", program]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, bufsize=0, env=environment) as process:
+        assert process.stdin is not None  # noqa: S101 - it was asked for.
+        assert process.stdout is not None  # noqa: S101
+        with secret.borrow() as view:
+            process.stdin.write(view)
+        answer = process.stdout.readline().decode().split()
+        if not answer:
+            raise Failure("the other process ended before it held the secret", "see 'zeroizepy doctor'")
+        yield process.pid, float(answer[0]), answer[1]
+
+
+def _wait_for_zeros(pid: int, address: int, deadline: float) -> float | None:
+    """Seconds from the deadline until the first look that finds zeros; None when the secret does not go."""
+    memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    found = bytearray(_SECRET_BYTES)
+    try:
+        time.sleep(max(0.0, deadline - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        while True:
+            os.preadv(memory, [found], address)
+            late_s = time.clock_gettime(time.CLOCK_BOOTTIME) - deadline
+            if not any(found):
+                return late_s
+            if late_s > _PATIENCE_S:
+                return None
+            time.sleep(0.0005)
+    finally:
+        os.close(memory)
+        secure_clear(found)
+
+
+def _watch_deadline(steps: _Steps) -> None:
+    secret = CypherCell.generate(_SECRET_BYTES)
+    with _holder(secret) as (pid, deadline, backing):
+        steps.output.fact("holder", f"process {pid}, idle; this process reads its memory through /proc/{pid}/mem")
+        steps.output.fact("backing", f"{backing}, for this step: memfd_secret cannot be read through /proc/PID/mem")
+        try:
+            before = scan_process_report(secret, pid)
+        except PermissionError as error:
+            steps.output.fact("not shown", describe(error).fault, "yellow")
+            return
+        left_s = deadline - time.clock_gettime(time.CLOCK_BOOTTIME)
+        text = f"control, {left_s:.2f} s before its deadline: {_found(before)}"
+        steps.claim(text, held=bool(before.hits) and left_s > 0)
+        if not before.hits:
+            return
+        late_s = _wait_for_zeros(pid, before.hits[0].address, deadline)
+        after = scan_process_report(secret, pid)
+        where = f"the {_SECRET_BYTES} bytes at {before.hits[0].address:#x}"
+        if late_s is None:
+            steps.claim(f"{where} are still there {_PATIENCE_S:.0f} s after the deadline", held=False)
+        else:
+            steps.claim(f"{late_s * 1000:.1f} ms after the deadline {where} are zero", held=True)
+        steps.claim(f"in all of the holder's memory that can be read: {_found(after)}", held=not after.hits)
+
+
 def _copy(path: str, session: SecureSession) -> str:
     remedy = "choose a smaller file; the demo holds it in memory"
     with open_regular(path, _MOST_BYTES, remedy) as (fd, status), read_secret(fd, path, status.st_size) as content:
@@ -148,8 +231,9 @@ def demo_command(file: str | None) -> int:
     """Show what zeroizepy does, on a copy of FILE (default: a file of this package). FILE itself is only read.
 
     A secret goes into a cell; the copy is encrypted, decrypted, its key erased, the copy shredded; then the demo
-    searches its own memory for the secret, and for a control that it left there on purpose. Each line says what the
-    system really granted. Exit status 1 when any step did not come out as claimed.
+    searches its own memory for the secret, and for a control that it left there on purpose, and watches a secret with a
+    time to live end in another process. Each line says what the system really granted. Exit status 1 when any step did
+    not come out as claimed.
     """
     path = file if file is not None else os.path.abspath(zeroizepy.cell.__file__)
     steps = _Steps()
@@ -178,6 +262,8 @@ def demo_command(file: str | None) -> int:
             steps.claim(text, held=not os.path.lexists(copy))
     with steps.step("Is the secret anywhere else in this process?"):
         _scan(steps, secret)
+    with steps.step("A time to live ends: seen from another process"):
+        _watch_deadline(steps)
     steps.output.line()
     if steps.failed:
         say(f"error: not as claimed: step {', '.join(map(str, steps.failed))}")
