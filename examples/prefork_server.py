@@ -78,6 +78,12 @@ def mac_of(secret: CypherCell, message: bytes) -> bytes:
         return hashlib.blake2b(message, key=key, digest_size=16).hexdigest().encode()
 
 
+def say(text: str) -> None:
+    """One line on stdout in one write, for print can take two, and all processes share it."""
+    with contextlib.suppress(OSError):  # Nobody may be left to read it.
+        os.write(1, f"{text}\n".encode())
+
+
 # ---- a worker ----
 
 
@@ -132,9 +138,7 @@ def run_worker(listener: socket.socket, secrets: dict[str, CypherCell], master: 
         traceback.print_exc()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        wiped = purge()
-        with contextlib.suppress(OSError):  # Nobody may be left to read it.
-            print(f"worker {os.getpid()}: {wiped} secrets wiped", flush=True)
+        say(f"worker {os.getpid()}: {purge()} secrets wiped")
         os._exit(status)  # Leaves out exit handlers, which are the master's; the secrets are wiped.
 
 
@@ -153,22 +157,22 @@ def run_master(listener: socket.socket, secrets: dict[str, CypherCell], count: i
         if pid == 0:
             run_worker(listener, secrets, master)
         workers.add(pid)
-        print(f"worker {pid}: started", flush=True)
+        say(f"worker {pid}: started")
 
     for _ in range(count):
         start()
-    print(f"master {master}: listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    say(f"master {master}: listening on 127.0.0.1:{listener.getsockname()[1]}")
     while signal.sigwait(waited) == signal.SIGCHLD:
         for pid, status in ended():
             workers.discard(pid)
-            print(f"worker {pid}: ended, {describe(status)}", flush=True)
+            say(f"worker {pid}: ended, {describe(status)}")
             time.sleep(RESTART_PAUSE_S)
             start()
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
     for pid in workers:
         os.waitpid(pid, 0)
-    print(f"master {master}: {purge()} secrets wiped", flush=True)
+    say(f"master {master}: {purge()} secrets wiped")
 
 
 def ended() -> Iterator[tuple[int, int]]:
