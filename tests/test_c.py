@@ -102,13 +102,17 @@ def leaks_are_seen(run: Run) -> None:
     if "LeakSanitizer has encountered a fatal error" in done.stderr:
         pytest.skip("LeakSanitizer cannot work here: it needs the right to ptrace its own process")
     assert done.returncode == LEAK_STATUS, done.stderr
-    assert "6400 byte(s) leaked in 100 allocation(s)" in done.stderr
+    found = re.search(r"leaked in (\d+) allocation", done.stderr)
+    assert found is not None, done.stderr
+    assert int(found[1]) > 90  # Of a hundred; an address may linger in a register.
 
 
 @pytest.fixture
 def races_are_seen(run: Run) -> None:
     """The control for races: two threads that write to one cell's bytes are reported."""
     done = run("control_race", sanitizer="thread")
+    if "FATAL: ThreadSanitizer: unexpected memory mapping" in done.stderr:
+        pytest.skip("ThreadSanitizer cannot work here: it needs less address space randomisation (vm.mmap_rnd_bits)")
     assert done.returncode == RACE_STATUS, done.stderr
     assert "WARNING: ThreadSanitizer: data race" in done.stderr
 
