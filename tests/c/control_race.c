@@ -20,11 +20,10 @@ int
 main(void)
 {
     pthread_t threads[2];
-    size_t length = 0;
     CHECK_EQUAL(zpy_init(1, 65536), ZPY_OK);
     int64_t const answer = zpy_cell_create(NULL, 16, 0, 0, 0);
     CHECK(answer > 0);
-    uint8_t *const bytes = zpy_cell_pin((uint64_t) answer, &length);
+    uint8_t *const bytes = zpy_cell_address((uint64_t) answer);
     CHECK(bytes != NULL);
     for (size_t index = 0; index < 2; index++) {
         CHECK_EQUAL(pthread_create(&threads[index], NULL, work, bytes), 0);
@@ -32,7 +31,7 @@ main(void)
     for (size_t index = 0; index < 2; index++) {
         CHECK_EQUAL(pthread_join(threads[index], NULL), 0);
     }
-    CHECK_EQUAL(zpy_cell_unpin((uint64_t) answer), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe((uint64_t) answer), ZPY_OK);
     puts("ok");
     return 0;
 }
