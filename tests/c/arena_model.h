@@ -16,6 +16,7 @@
 #define LIVE_MAX 3000
 #define CHARGES_MAX 8
 #define CLASSES 16
+#define SHELVES 4
 
 static size_t const class_bytes[CLASSES] = {16,  32,  48,  64,  96,   128,  192,  256,
                                             384, 544, 768, 1024, 1536, 2048, 3072, 4096};
@@ -42,7 +43,7 @@ struct model_run {
     size_t size_class;
     size_t slot_count;
     size_t taken;
-    bool inherit;
+    unsigned shelf;
 };
 
 struct queue {
@@ -53,11 +54,14 @@ struct queue {
 static struct model_run runs[RUNS_MAX];
 static struct model_slot *live[LIVE_MAX];
 static size_t live_count;
-static struct queue queues[2][CLASSES];
+static struct queue queues[SHELVES][CLASSES];
 static size_t charges[CHARGES_MAX];
+static bool charges_scratch[CHARGES_MAX];
 static size_t charge_count;
 static uint64_t budget;
 static uint64_t charged;
+static uint64_t charged_scratch; /* The part of it that may use the reserve. */
+static uint64_t refused_at;      /* A sum that a mapping failed at, since when nothing was given back. */
 static uint64_t peak;
 static uint64_t corruptions;
 static uint64_t unmapped;
@@ -69,6 +73,7 @@ static bool may_unmap;
 static int map_answer; /* The status to fail with, or ZPY_OK. */
 static int maps_seen;  /* Calls since the operation began. */
 static size_t growing_class;
+static unsigned growing_shelf;
 
 static size_t
 class_of(size_t length)
@@ -91,7 +96,7 @@ is_filled(uint8_t const *bytes, size_t length, uint8_t value)
 static void
 enqueue(struct model_slot *slot)
 {
-    struct queue *const queue = &queues[slot->run->inherit][slot->run->size_class];
+    struct queue *const queue = &queues[slot->run->shelf][slot->run->size_class];
     slot->state = FREE;
     slot->next_free = NULL;
     if (queue->last != NULL) {
@@ -105,7 +110,7 @@ enqueue(struct model_slot *slot)
 static void
 drop_from_queue(struct model_run const *run)
 {
-    struct queue *const queue = &queues[run->inherit][run->size_class];
+    struct queue *const queue = &queues[run->shelf][run->size_class];
     struct model_slot *slot = queue->first;
     *queue = (struct queue){NULL, NULL};
     while (slot != NULL) {
@@ -119,9 +124,9 @@ drop_from_queue(struct model_run const *run)
 
 /* The slot that a request of this class has to get. Damaged ones before it are found and retired. */
 static struct model_slot *
-dequeue(size_t size_class, bool inherit)
+dequeue(size_t size_class, unsigned shelf)
 {
-    struct queue *const queue = &queues[inherit][size_class];
+    struct queue *const queue = &queues[shelf][size_class];
     while (queue->first != NULL) {
         struct model_slot *const slot = queue->first;
         queue->first = slot->next_free;
@@ -138,12 +143,40 @@ dequeue(size_t size_class, bool inherit)
     return NULL;
 }
 
-static void
-count_charge(size_t bytes)
+/* What packed slots must leave for scratch: an eighth, three pages at least, half at most; of one page all. */
+static uint64_t
+reserve(void)
 {
+    uint64_t const page = zpy_pages_round(1);
+    uint64_t const least = budget / 8 > 3 * page ? budget / 8 : 3 * page;
+    uint64_t const most = budget / 2 > page ? budget / 2 : page;
+    return least < most ? least : most;
+}
+
+static bool
+has_room(size_t bytes, bool scratch)
+{
+    uint64_t const packed = charged - charged_scratch;
+    uint64_t const limit = budget > reserve() ? budget - reserve() : 0;
+    return bytes <= budget && charged <= budget - bytes &&
+           (scratch || (bytes <= limit && packed <= limit - bytes));
+}
+
+static void
+count_charge(size_t bytes, bool scratch)
+{
+    CHECK(has_room(bytes, scratch));
     charged += bytes;
+    charged_scratch += scratch ? bytes : 0;
     peak = charged > peak ? charged : peak;
-    CHECK(charged <= budget);
+}
+
+static void
+count_refund(size_t bytes, bool scratch)
+{
+    charged -= bytes;
+    charged_scratch -= scratch ? bytes : 0;
+    refused_at = UINT64_MAX;
 }
 
 static bool
@@ -193,7 +226,7 @@ audit(void)
     CHECK_EQUAL(figures.locked_bytes, charged);
     CHECK_EQUAL(figures.peak_locked_bytes, peak);
     CHECK_EQUAL(figures.budget_bytes, budget);
-    CHECK_EQUAL(figures.runs, run_count);
+    CHECK_EQUAL(figures.arenas, run_count);
     CHECK_EQUAL(figures.corruptions, corruptions);
 }
 
@@ -221,8 +254,8 @@ model_run(struct zpy_pages const *pages)
                               .bytes = pages->bytes,
                               .size_class = growing_class,
                               .slot_count = pages->bytes / stride,
-                              .inherit = pages->inherit};
-    CHECK(run->slot_count > 0);
+                              .shelf = growing_shelf};
+    CHECK(run->slot_count > 0 && pages->inherit == ((growing_shelf & ZPY_SHELF_INHERIT) != 0));
     run->slots = calloc(run->slot_count, sizeof *run->slots);
     CHECK(run->slots != NULL);
     for (size_t index = 0; index < run->slot_count; index++) {
@@ -231,7 +264,7 @@ model_run(struct zpy_pages const *pages)
         CHECK(is_filled(run->slots[index].data, stride, 0));
         enqueue(&run->slots[index]);
     }
-    count_charge(run->bytes);
+    count_charge(run->bytes, (run->shelf & ZPY_SHELF_SCRATCH) != 0);
 }
 
 int
@@ -242,7 +275,8 @@ __wrap_zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out)
     if (map_answer != ZPY_OK) {
         /* It was granted before it failed, and the peak counts what was granted. */
         peak = charged + bytes > peak ? charged + bytes : peak;
-        CHECK(charged + bytes <= budget);
+        CHECK(has_room(bytes, (growing_shelf & ZPY_SHELF_SCRATCH) != 0));
+        refused_at = map_answer == ZPY_LOCK_LIMIT ? charged + bytes : refused_at;
         return map_answer;
     }
     CHECK_EQUAL(__real_zpy_pages_map(bytes, inherit, pages_out), ZPY_OK);
@@ -264,7 +298,7 @@ __wrap_zpy_pages_unmap(struct zpy_pages *pages)
         check_slot(&run->slots[index]);
     }
     drop_from_queue(run);
-    charged -= run->bytes;
+    count_refund(run->bytes, (run->shelf & ZPY_SHELF_SCRATCH) != 0);
     free(run->slots);
     run->slots = NULL;
     unmapped++;

@@ -59,7 +59,7 @@ random_length(void)
 }
 
 static void
-use(struct zpy_slot *real, struct model_slot *slot, size_t length, bool inherit)
+use(struct zpy_slot *real, struct model_slot *slot, size_t length, unsigned shelf)
 {
     if (slot == NULL) {
         CHECK(real == NULL);
@@ -67,7 +67,7 @@ use(struct zpy_slot *real, struct model_slot *slot, size_t length, bool inherit)
     }
     CHECK(real != NULL && real->data == slot->data && (uintptr_t) real->data % ZPY_ALIGN == 0);
     struct zpy_pages const *const pages = zpy_arena_pages(real);
-    CHECK(pages->base == slot->run->base && pages->bytes == slot->run->bytes && pages->inherit == inherit);
+    CHECK(pages->base == slot->run->base && pages->bytes == slot->run->bytes && slot->run->shelf == shelf);
     CHECK(is_filled(real->data, class_bytes[slot->run->size_class], 0));
     slot->state = LIVE;
     slot->real = real;
@@ -80,26 +80,28 @@ use(struct zpy_slot *real, struct model_slot *slot, size_t length, bool inherit)
 }
 
 static void
-grow(size_t length, bool inherit)
+grow(size_t length, unsigned shelf)
 {
     size_t const smallest = zpy_pages_round(class_bytes[class_of(length)] + ZPY_CANARY_BYTES);
     static int const failures[] = {ZPY_LOCK_LIMIT, ZPY_SYSTEM, ZPY_NO_MEMORY};
     growing_class = class_of(length);
+    growing_shelf = shelf;
     map_answer = draw(10) == 0 ? failures[draw(3)] : ZPY_OK;
     maps_seen = 0;
     may_unmap = true;
-    int const status = zpy_arena_grow(length, inherit);
+    int const status = zpy_arena_grow(length, shelf);
     may_unmap = false;
     if (maps_seen > 0) {
         CHECK_EQUAL(status, map_answer);
         *(status == ZPY_OK ? &totals->mapped : &totals->failed) += 1;
-    } else { /* Refused by the budget alone, and only after everything unused was given back. */
+    } else { /* Refused without asking the kernel, and only after everything unused was given back. */
         CHECK_EQUAL(status, ZPY_LOCK_LIMIT);
-        CHECK(!has_empty_run() && charged + smallest > budget);
+        CHECK(!has_empty_run());
+        CHECK(!has_room(smallest, (shelf & ZPY_SHELF_SCRATCH) != 0) || charged + smallest >= refused_at);
         totals->refused++;
     }
     if (status == ZPY_OK && !canary_known) {
-        memcpy(canary, queues[inherit][growing_class].first->data + class_bytes[growing_class], sizeof canary);
+        memcpy(canary, queues[shelf][growing_class].first->data + class_bytes[growing_class], sizeof canary);
         CHECK(!sodium_is_zero(canary, sizeof canary));
         canary_known = true;
     }
@@ -109,25 +111,25 @@ static void
 take(void)
 {
     size_t const length = random_length();
-    bool const inherit = draw(8) == 0;
+    unsigned const shelf = draw(3) == 0 ? draw(SHELVES) : 0;
     if (live_count == LIVE_MAX) {
         return;
     }
     if (draw(16) == 0) {
-        struct zpy_slot *const real = zpy_arena_take_larger(length, inherit);
+        struct zpy_slot *const real = zpy_arena_take_larger(length, shelf);
         struct model_slot *slot = NULL;
         for (size_t size_class = class_of(length) + 1; slot == NULL && size_class < CLASSES; size_class++) {
-            slot = dequeue(size_class, inherit);
+            slot = dequeue(size_class, shelf);
         }
         totals->larger += slot != NULL;
-        use(real, slot, length, inherit);
+        use(real, slot, length, shelf);
         return;
     }
-    struct zpy_slot *const real = zpy_arena_take(length, inherit);
-    use(real, dequeue(class_of(length), inherit), length, inherit);
+    struct zpy_slot *const real = zpy_arena_take(length, shelf);
+    use(real, dequeue(class_of(length), shelf), length, shelf);
     if (real == NULL && draw(8) == 0) { /* Mapping is a thousand times slower than all the rest. */
         zpy_unlock();
-        grow(length, inherit);
+        grow(length, shelf);
         zpy_lock();
     }
 }
@@ -153,27 +155,37 @@ give(void)
 }
 
 static void
+refund(size_t at)
+{
+    zpy_budget_refund(charges[at], charges_scratch[at]);
+    count_refund(charges[at], charges_scratch[at]);
+    charge_count--;
+    charges[at] = charges[charge_count];
+    charges_scratch[at] = charges_scratch[charge_count];
+}
+
+static void
 charge_or_refund(void)
 {
     if (charge_count > 0 && draw(2) == 0) {
-        size_t const at = draw((uint32_t) charge_count);
-        zpy_arena_refund(charges[at]);
-        charged -= charges[at];
-        charges[at] = charges[--charge_count];
+        refund(draw((uint32_t) charge_count));
         return;
     }
+    bool const scratch = draw(4) == 0;
     size_t const bytes = draw(64) == 0 ? SIZE_MAX - draw(2) : zpy_pages_round(1 + draw(40000));
     if (charge_count == CHARGES_MAX) {
         return;
     }
     may_unmap = true;
-    bool const granted = zpy_arena_charge(bytes);
+    bool const granted = zpy_arena_charge(bytes, scratch);
     may_unmap = false;
     if (granted) {
-        count_charge(bytes);
+        count_charge(bytes, scratch);
+        charges_scratch[charge_count] = scratch;
         charges[charge_count++] = bytes;
     } else {
-        CHECK(!has_empty_run() && (bytes > budget || charged > budget - bytes));
+        CHECK(!has_empty_run());
+        CHECK(!has_room(bytes, scratch) || charged + bytes >= refused_at);
     }
 }
 
@@ -219,7 +231,8 @@ static void
 set_budget(void)
 {
     budget = zpy_pages_round(1) * (1 + draw(is_tight ? 32 : 1024));
-    zpy_arena_set_budget(budget);
+    zpy_budget_set(budget);
+    refused_at = UINT64_MAX;
 }
 
 /* All goes back; then pages remain only where a slot was retired. */
@@ -230,11 +243,10 @@ finish(void)
         give();
     }
     while (charge_count > 0) {
-        zpy_arena_refund(charges[--charge_count]);
-        charged -= charges[charge_count];
+        refund(0);
     }
     may_unmap = true;
-    CHECK(!zpy_arena_charge(SIZE_MAX));
+    CHECK(!zpy_arena_charge(SIZE_MAX, true));
     CHECK(!has_empty_run());
     audit();
     totals->unmapped += unmapped;
