@@ -118,13 +118,15 @@ clear_shelf_of(struct zpy_run const *run)
 
 /* When the budget is spent: unmap runs in which no slot is taken, so that their pages serve another size. */
 static bool
-release_empty_runs(void)
+release_empty_runs(bool for_scratch)
 {
     bool released = false;
     struct zpy_run **link = &all_runs;
     while (*link != NULL) {
         struct zpy_run *const run = *link;
-        if (run->taken == 0) {
+        /* Scratch for scratch alone: where the kernel's limit was lowered it could not be mapped again, and then no sealed
+         * cell could be opened. */
+        if (run->taken == 0 && (for_scratch || (run->shelf & ZPY_SHELF_SCRATCH) == 0)) {
             clear_shelf_of(run);
             *link = run->next;
             free_run(run);
@@ -139,7 +141,7 @@ release_empty_runs(void)
 bool
 zpy_arena_charge(size_t bytes, bool scratch)
 {
-    return zpy_budget_charge(bytes, scratch) || (release_empty_runs() && zpy_budget_charge(bytes, scratch));
+    return zpy_budget_charge(bytes, scratch) || (release_empty_runs(scratch) && zpy_budget_charge(bytes, scratch));
 }
 
 static struct zpy_run *

@@ -70,6 +70,7 @@ static bool canary_known;
 
 /* What the wrapped functions may do now. */
 static bool may_unmap;
+static bool may_unmap_scratch;
 static int map_answer; /* The status to fail with, or ZPY_OK. */
 static int maps_seen;  /* Calls since the operation began. */
 static size_t growing_class;
@@ -179,11 +180,13 @@ count_refund(size_t bytes, bool scratch)
     refused_at = UINT64_MAX;
 }
 
+/* One that a request may have the pages of; scratch serves scratch alone. */
 static bool
-has_empty_run(void)
+has_empty_run(bool for_scratch)
 {
     for (size_t index = 0; index < RUNS_MAX; index++) {
-        if (runs[index].slots != NULL && runs[index].taken == 0) {
+        bool const is_scratch = (runs[index].shelf & ZPY_SHELF_SCRATCH) != 0;
+        if (runs[index].slots != NULL && runs[index].taken == 0 && (for_scratch || !is_scratch)) {
             return true;
         }
     }
@@ -293,6 +296,7 @@ __wrap_zpy_pages_unmap(struct zpy_pages *pages)
         CHECK(++run < runs + RUNS_MAX);
     }
     CHECK(run->bytes == pages->bytes && run->taken == 0);
+    CHECK(may_unmap_scratch || (run->shelf & ZPY_SHELF_SCRATCH) == 0);
     for (size_t index = 0; index < run->slot_count; index++) {
         CHECK_EQUAL(run->slots[index].state, FREE);
         check_slot(&run->slots[index]);

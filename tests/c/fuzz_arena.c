@@ -88,7 +88,9 @@ grow(size_t length, unsigned shelf)
     growing_shelf = shelf;
     map_answer = draw(10) == 0 ? failures[draw(3)] : ZPY_OK;
     maps_seen = 0;
+    bool const scratch = (shelf & ZPY_SHELF_SCRATCH) != 0;
     may_unmap = true;
+    may_unmap_scratch = scratch;
     int const status = zpy_arena_grow(length, shelf);
     may_unmap = false;
     if (maps_seen > 0) {
@@ -96,8 +98,8 @@ grow(size_t length, unsigned shelf)
         *(status == ZPY_OK ? &totals->mapped : &totals->failed) += 1;
     } else { /* Refused without asking the kernel, and only after everything unused was given back. */
         CHECK_EQUAL(status, ZPY_LOCK_LIMIT);
-        CHECK(!has_empty_run());
-        CHECK(!has_room(smallest, (shelf & ZPY_SHELF_SCRATCH) != 0) || charged + smallest >= refused_at);
+        CHECK(!has_empty_run(scratch));
+        CHECK(!has_room(smallest, scratch) || charged + smallest >= refused_at);
         totals->refused++;
     }
     if (status == ZPY_OK && !canary_known) {
@@ -177,6 +179,7 @@ charge_or_refund(void)
         return;
     }
     may_unmap = true;
+    may_unmap_scratch = scratch;
     bool const granted = zpy_arena_charge(bytes, scratch);
     may_unmap = false;
     if (granted) {
@@ -184,7 +187,7 @@ charge_or_refund(void)
         charges_scratch[charge_count] = scratch;
         charges[charge_count++] = bytes;
     } else {
-        CHECK(!has_empty_run());
+        CHECK(!has_empty_run(scratch));
         CHECK(!has_room(bytes, scratch) || charged + bytes >= refused_at);
     }
 }
@@ -246,8 +249,9 @@ finish(void)
         refund(0);
     }
     may_unmap = true;
+    may_unmap_scratch = true;
     CHECK(!zpy_arena_charge(SIZE_MAX, true));
-    CHECK(!has_empty_run());
+    CHECK(!has_empty_run(true));
     audit();
     totals->unmapped += unmapped;
     totals->found += corruptions;
