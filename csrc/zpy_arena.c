@@ -20,6 +20,7 @@ struct zpy_run {
     size_t taken;
     size_t size_class;
     unsigned shelf;
+    bool is_kept; /* Never given back to the system. */
 };
 
 /* Free slots of one class, oldest first, so that a slot just freed is used again last. */
@@ -126,7 +127,7 @@ release_empty_runs(bool for_scratch)
         struct zpy_run *const run = *link;
         /* Scratch for scratch alone: where the kernel's limit was lowered it could not be mapped again, and then no sealed
          * cell could be opened. */
-        if (run->taken == 0 && (for_scratch || (run->shelf & ZPY_SHELF_SCRATCH) == 0)) {
+        if (run->taken == 0 && !run->is_kept && (for_scratch || (run->shelf & ZPY_SHELF_SCRATCH) == 0)) {
             clear_shelf_of(run);
             *link = run->next;
             free_run(run);
@@ -307,6 +308,12 @@ zpy_arena_give(struct zpy_slot *slot, size_t length)
     slot->run->taken--;
     shelve(&shelves[slot->run->shelf][slot->run->size_class], slot);
     return ZPY_OK;
+}
+
+void
+zpy_arena_keep(struct zpy_slot const *slot)
+{
+    slot->run->is_kept = true;
 }
 
 struct zpy_pages const *

@@ -6,7 +6,7 @@
 
 /* Kept back from packed and isolated cells, so that sealed ones can be opened when all else is spent. */
 #define RESERVE_PART 8
-#define RESERVE_PAGES 3
+#define RESERVE_PAGES 4 /* Three are locked with the first secret, one waits for the key of inherited ones. */
 /* A refusal may pass, so the kernel is asked again: each time at first, then after twice as many requests each time. */
 #define PATIENT_REFUSALS 8U
 #define DOUBLINGS 10U

@@ -134,6 +134,8 @@ struct zpy_slot *zpy_arena_take(size_t length, unsigned shelf);
 struct zpy_slot *zpy_arena_take_larger(size_t length, unsigned shelf);
 /* Give back a slot whose first length bytes were in use; zeroes it. ZPY_CORRUPT retires it. */
 int zpy_arena_give(struct zpy_slot *slot, size_t length);
+/* Have the slot's run stay mapped for good, though all its slots be free. */
+void zpy_arena_keep(struct zpy_slot const *slot);
 struct zpy_pages const *zpy_arena_pages(struct zpy_slot const *slot);
 /* Map one more run for this length. Call it without the lock. */
 int zpy_arena_grow(size_t length, unsigned shelf);

@@ -35,8 +35,8 @@ def secrets(count, **options):
     return made, [CypherCell(data, **options) for data in made]
 def whole(made, cells):
     return all(cell.verify(data) for data, cell in zip(made, cells, strict=True))
-def prepare(data):
-    # Locks the key that seals and a place to open such a secret in, which could not be had later.
+def sealed_now(data):
+    # The key, and a slot to open it in, were locked with the first secret.
     cell = CypherCell(data, tier="sealed")
     assert cell.reveal_bytes() == data
     return cell
@@ -97,9 +97,9 @@ def test_new_cells_under_a_lowered_limit(child: Child, limit: int) -> None:
     body = """
     made, cells = secrets(3000)
     data = os.urandom(4000)
-    before = prepare(data)
     held = locked_bytes()
     lower(limit)
+    before = sealed_now(data)
     packed, beyond = fill(data)
     assert before.reveal_bytes() == data
     # A slot of this size needs two pages; what is left of the limit is less.
@@ -118,8 +118,8 @@ def test_strict_cells_under_a_lowered_limit(child: Child, limit: int) -> None:
     body = """
     made, cells = secrets(3000)
     data = os.urandom(4000)
-    sealed = prepare(data)
     lower(limit)
+    sealed = sealed_now(data)
     packed, beyond = fill(data)
     before, held = stats(), locked_bytes()
     print(all(is_refused(lambda: CypherCell(data, policy="strict")) for _ in range(100)))
@@ -136,8 +136,8 @@ def test_room_that_comes_back(child: Child, limit: int) -> None:
     body = """
     made, cells = secrets(3000)
     data = os.urandom(4000)
-    sealed = prepare(data)
     lower(limit)
+    sealed = sealed_now(data)
     fill(data)
     del cells[::2], made[::2]
     data, again = secrets(1000, policy="strict")

@@ -209,18 +209,18 @@ def fill(size, tier="packed"):
 def test_budget_from_the_environment(child: Child) -> None:
     """ZEROIZEPY_LOCK_BUDGET bounds what is locked; freeing makes room, for another size too."""
     body = """
-    assert stats().budget_bytes == 69632
+    assert stats().budget_bytes == 73728
     for size, tier in ((16, "packed"), (4096, "packed"), (5000, "packed"), (32, "isolated"), (300, "packed")):
         held = fill(size, tier)
-        assert len(held) >= 6 and stats().locked_bytes <= 69632, (size, len(held), stats())
+        assert len(held) >= 6 and stats().locked_bytes <= 73728, (size, len(held), stats())
         assert refused(lambda: CypherCell(b"x" * 5000)) and refused(lambda: CypherCell(b"x", tier="isolated"))
         assert all(cell.verify(b"x" * size) for cell in held)
         held.pop().wipe()
         assert CypherCell(b"x" * size, tier=tier).verify(b"x" * size)
         del held
-    print(stats().peak_locked_bytes <= 69632, stats().cells)
+    print(stats().peak_locked_bytes <= 73728, stats().cells)
     """
-    assert check(child, LOW + dedent(body), env={"ZEROIZEPY_LOCK_BUDGET": "69632", **STRICT}) == ["True", "0"]
+    assert check(child, LOW + dedent(body), env={"ZEROIZEPY_LOCK_BUDGET": "73728", **STRICT}) == ["True", "0"]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "64k", "1.5", " 1", "9" * 40, "\u0663"])

@@ -338,6 +338,7 @@ class CypherCell(FromSources):
             view._open = False
         self._views = [view for view in self._views if view._open]
         _entered.set(tuple(view for view in entered if view._open))
+        self._kept = None  # As in _drop.
         status = lib.zpy_cell_exit(self._handle)
         if status == lib.ZPY_CORRUPT and error is None:
             _lib.raise_status(status)

@@ -116,9 +116,8 @@ class Holder(Redacted):
 
     def _drop(self) -> int:
         """Wipe the cell. Returns the core's status; ZPY_OK when there was nothing left to wipe."""
-        status = int(_lib.core(self._size, "wipe")(self._handle))
-        self._kept = None
-        return status
+        self._kept = None  # First, so that the slot is given back now, and damage around it told.
+        return int(_lib.core(self._size, "wipe")(self._handle))
 
     def _lend(self) -> int:
         """The handle to borrow from."""

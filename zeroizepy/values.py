@@ -65,8 +65,8 @@ class MemoryStats:
         locked_bytes: Bytes of pages held now.
         peak_locked_bytes: Their maximum so far.
         budget_bytes: The most that will be locked.
-        arenas: Page runs with slots: those of packed secrets, and those that sealed ones are opened into. One of the
-            latter is locked with the first secret, for the time when nothing more can be.
+        arenas: Page runs with slots: those of packed secrets, and those that sealed ones are opened into. Two of the
+            latter are locked with the first secret (12 KiB), for the time when nothing more can be.
         wipes: Secrets wiped so far, whatever the reason.
         expiries: How many of them because their time to live was over.
         corruptions: Slots retired because something wrote outside its bounds.
