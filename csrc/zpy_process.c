@@ -1,8 +1,7 @@
 /* zpy_process.c: set-up of the process as a whole, and what happens at fork. */
-#include "zpy_internal.h"
+#include "zpy_os.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #if defined(__linux__)
 #include <sys/prctl.h>
@@ -47,7 +46,7 @@ zpy_init(int allow_secretmem, uint64_t budget_bytes)
     if (sodium_init() < 0) {
         return ZPY_UNSUPPORTED;
     }
-    int const error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    int const error = zpy_os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (error != 0) {
         errno = error;
         return ZPY_SYSTEM;

@@ -1,19 +1,11 @@
-/* zpy_reaper.c: one thread that wipes cells at their deadline, without Python.
- *
- * It sleeps in poll() on a timer that counts through suspend. The timer's descriptor is never read: should a program close
- * all descriptors and get the number for one of its own, that one loses nothing, and the timer is made anew. */
+/* zpy_reaper.c: one thread that wipes cells at their deadline, without Python. It sleeps on an alarm whose clock counts
+ * through suspend. */
 #include "zpy_entry.h"
+#include "zpy_os.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#if defined(__linux__)
-#include <sys/timerfd.h>
-#endif
 
 /* Deadlines taken in one hold of the lock: others wait for no more than this many wipes. */
 #define BATCH 256
@@ -22,13 +14,9 @@
 #define HEAP_FIRST ((size_t) 64)
 #define SWEEP_FROM ((size_t) 64)
 #define STACK_BYTES ((size_t) 128 * 1024)
-/* A lost timer is noticed after this long, should nothing else wake the thread. */
-#define POLL_MS 60000
 /* Deadlines are kept in steps of this, rounded up: among equal ones the heap has nothing to sort, so that many cells with one
  * deadline cost no more each than one. Whoever uses a cell checks its exact deadline. */
 #define STEP_NS ((uint64_t) 1000000)
-/* How often the thread looks where it has no timer: descriptors are exhausted, or the platform has none like it. */
-#define RETRY_MS 2
 
 struct deadline {
     uint64_t at_ns;
@@ -43,7 +31,6 @@ static size_t stale_count = 0;
 static pthread_t reaper;
 static bool is_running = false;
 static bool is_stopping = false;
-static int timer = -1;
 
 /* ---- the heap ---- */
 
@@ -107,35 +94,14 @@ sweep(void)
     }
 }
 
-/* ---- the timer ---- */
+/* ---- the thread ---- */
 
-/* Set the timer to the first deadline, or to none; clears that it has fired. */
-static int
+/* Set the alarm to the first deadline, or to none; a thread that is to stop is woken at once. */
+static intptr_t
 arm(void)
 {
-#if defined(__linux__)
-    uint64_t const at_ns = is_stopping ? 1 : heap_count > 0 ? heap[0].at_ns : 0;
-    struct itimerspec const when = {
-        .it_value = {.tv_sec = (time_t) (at_ns / 1000000000U), .tv_nsec = (long) (at_ns % 1000000000U)}};
-    if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
-        return ZPY_OK;
-    }
-    /* The old descriptor is not closed: if setting it failed, it may be the program's by now. */
-    timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
-        return ZPY_OK;
-    }
-    if (timer >= 0) {
-        (void) close(timer); /* Ours, made a moment ago; it holds no data. */
-        timer = -1;
-    }
-    return ZPY_SYSTEM;
-#else
-    return ZPY_SYSTEM;
-#endif
+    return zpy_os_alarm_set(is_stopping ? 1 : heap_count > 0 ? heap[0].at_ns : 0);
 }
-
-/* ---- the thread ---- */
 
 /* Wipe what is due. Returns whether more is. */
 static bool
@@ -172,8 +138,7 @@ run(void *argument)
         zpy_lock();
         bool const stopping = is_stopping;
         bool const more = !stopping && reap_batch();
-        int const armed = more ? ZPY_OK : arm();
-        struct pollfd waited = {.fd = timer, .events = POLLIN};
+        intptr_t const alarm = more ? -1 : arm();
         zpy_unlock();
         if (stopping) {
             return NULL;
@@ -181,33 +146,9 @@ run(void *argument)
         if (more) {
             zpy_lock_let_others();
         } else {
-            /* Whatever ends it, a signal or an error, the loop looks again. */
-            (void) poll(&waited, armed == ZPY_OK ? 1 : 0, armed == ZPY_OK ? POLL_MS : RETRY_MS);
+            zpy_os_alarm_wait(alarm);
         }
     }
-}
-
-static int
-start(void)
-{
-    pthread_attr_t attributes;
-    sigset_t all;
-    sigset_t before;
-    int error = pthread_attr_init(&attributes);
-    if (error != 0) {
-        return error;
-    }
-    (void) sigfillset(&all); /* Fails for null pointers only. */
-    error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    if (error == 0) {
-        error = pthread_sigmask(SIG_SETMASK, &all, &before); /* Signals belong to the threads that Python knows. */
-    }
-    if (error == 0) {
-        error = pthread_create(&reaper, &attributes, run, NULL);
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL); /* A mask that the kernel gave us a moment ago. */
-    }
-    (void) pthread_attr_destroy(&attributes);
-    return error;
 }
 
 int
@@ -217,7 +158,7 @@ zpy_reaper_ensure(void)
     bool const wanted = heap_count > 0 && !is_running;
     is_running = is_running || wanted;
     zpy_unlock();
-    int const error = wanted ? start() : 0;
+    int const error = wanted ? zpy_os_thread_start(&reaper, STACK_BYTES, run, NULL) : 0;
     if (error != 0) {
         zpy_lock();
         is_running = false;
@@ -235,7 +176,7 @@ zpy_reaper_stop(void)
     bool const running = is_running && !is_stopping;
     if (running) {
         is_stopping = true;
-        (void) arm(); /* Without a timer the thread is not asleep for long. */
+        (void) arm(); /* Without an alarm the thread is not asleep for long. */
     }
     zpy_unlock();
     if (running) {
@@ -266,7 +207,7 @@ zpy_reaper_add(uint64_t cell, uint64_t at_ns)
     heap[heap_count] = (struct deadline){.at_ns = step, .cell = cell};
     sift_up(heap_count++);
     if (heap[0].cell == cell && is_running) {
-        (void) arm(); /* Should that fail, the thread looks every RETRY_MS. */
+        (void) arm(); /* Without an alarm the thread looks again soon. */
     }
     return ZPY_OK;
 }
@@ -286,9 +227,6 @@ zpy_reaper_after_fork(void)
 {
     is_running = false;
     is_stopping = false;
-    if (timer >= 0) {
-        (void) close(timer); /* The child's copy of a descriptor without data. */
-        timer = -1;
-    }
+    zpy_os_alarm_drop();
     sweep();
 }
