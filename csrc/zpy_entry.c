@@ -3,12 +3,12 @@
  * Entries live in blocks that are never freed, so that any handle, however old, can be looked up safely. One lock
  * guards entries and arena; it is held for a few lines and never across a call that can block. */
 #include "zpy_entry.h"
+#include "zpy_os.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define BLOCK_SHIFT 12
 /* A thread that is woken takes some microseconds to come; one that does not come is not waited for much longer. */
@@ -77,16 +77,7 @@ zpy_lock_let_others(void)
 uint64_t
 zpy_entry_now_ns(void)
 {
-    struct timespec now;
-#if defined(CLOCK_BOOTTIME)
-    clockid_t const clock_id = CLOCK_BOOTTIME;
-#else
-    clockid_t const clock_id = CLOCK_MONOTONIC;
-#endif
-    if (clock_gettime(clock_id, &now) != 0) {
-        return UINT64_MAX; /* Without a clock every deadline counts as past. */
-    }
-    return (uint64_t) now.tv_sec * 1000000000U + (uint64_t) now.tv_nsec;
+    return zpy_os_now_ns();
 }
 
 /* ---- the table ---- */
