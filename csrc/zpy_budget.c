@@ -1,8 +1,6 @@
 /* zpy_budget.c: how many bytes of pages may be locked, and how many are. Call these with the lock held. */
 #include "zpy_internal.h"
-
-#include <sys/resource.h>
-#include <unistd.h>
+#include "zpy_os.h"
 
 /* Kept back from packed and isolated cells, so that sealed ones can be opened when all else is spent. */
 #define RESERVE_PART 8
@@ -27,34 +25,10 @@ forget_refusals(void)
     hold_back = 0;
 }
 
-/* Three quarters of the lock limit, after the soft limit was raised to the hard one; without a limit, a quarter of the
- * machine's memory. */
-static uint64_t
-budget_from_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
-        return 64 * 1024;
-    }
-    if (limit.rlim_cur != limit.rlim_max) {
-        struct rlimit const raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-        if (setrlimit(RLIMIT_MEMLOCK, &raised) == 0) {
-            limit = raised;
-        }
-    }
-    if (limit.rlim_cur != RLIM_INFINITY) {
-        uint64_t const part = (uint64_t) limit.rlim_cur / 4 * 3;
-        uint64_t const least = zpy_pages_round(1); /* Under a limit of one page, that page. */
-        return part < least && limit.rlim_cur >= least ? least : part;
-    }
-    long const pages = sysconf(_SC_PHYS_PAGES);
-    return pages > 0 ? (uint64_t) pages * zpy_pages_round(1) / 4 : UINT64_MAX;
-}
-
 void
 zpy_budget_set(uint64_t budget_bytes)
 {
-    budget = budget_bytes != 0 ? budget_bytes : budget_from_limit();
+    budget = budget_bytes != 0 ? budget_bytes : zpy_os_lock_budget();
     forget_refusals();
 }
 
