@@ -1,10 +1,10 @@
 /* zpy_source.c: environment and descriptors: bytes that go straight into a slot, and out of one. */
 #include "zpy_internal.h"
+#include "zpy_os.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 int64_t
 zpy_cell_from_env(char const *name, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
@@ -38,8 +38,8 @@ zpy_source_read(uint64_t cell, size_t offset, int fd)
     }
     int64_t answer = -1 - (int64_t) ZPY_RANGE;
     if (offset <= length) {
-        ssize_t const got = read(fd, data + offset, length - offset);
-        answer = got >= 0 ? (int64_t) got : -1 - (int64_t) ZPY_SYSTEM;
+        int64_t const got = zpy_os_read(fd, data + offset, length - offset);
+        answer = got >= 0 ? got : -1 - (int64_t) ZPY_SYSTEM;
     }
     state = zpy_cell_unpin(cell);
     return state == ZPY_OK ? answer : -1 - (int64_t) state;
@@ -57,7 +57,7 @@ zpy_source_read_line(uint64_t cell, size_t *used_inout, int fd)
     int answer = ZPY_LINE_FULL;
     size_t used = *used_inout;
     while (answer == ZPY_LINE_FULL && used < length) {
-        ssize_t const got = read(fd, data + used, 1);
+        int64_t const got = zpy_os_read(fd, data + used, 1);
         if (got < 0) {
             answer = -1 - ZPY_SYSTEM;
         } else if (got == 0) {
@@ -125,7 +125,7 @@ zpy_sink_write(uint64_t cell, size_t length, int fd)
     int status = length <= held ? ZPY_OK : ZPY_RANGE;
     size_t done = 0;
     while (status == ZPY_OK && done < length) {
-        ssize_t const wrote = write(fd, data + done, length - done);
+        int64_t const wrote = zpy_os_write(fd, data + done, length - done);
         if (wrote > 0) {
             done += (size_t) wrote;
         } else if (wrote == 0 || errno != EINTR) {
@@ -148,7 +148,7 @@ zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start)
         return -2 - (int64_t) state;
     }
     if (held > 0 && start <= length) {
-        uint8_t const *const hit = memmem(hay + start, length - start, needle, held);
+        uint8_t const *const hit = zpy_os_find(hay + start, length - start, needle, held);
         answer = hit != NULL ? (int64_t) (hit - hay) : -1;
     }
     state = zpy_cell_unpin(cell);
