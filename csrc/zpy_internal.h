@@ -202,6 +202,5 @@ int zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *re
 /* Drops the pin on the stream key; ZPY_OK only if the key was whole all the time. */
 int zpy_filler_close(struct zpy_filler const *filler, struct zpy_span_request const *request);
 void zpy_filler_fill(struct zpy_filler const *filler, uint8_t *out, size_t length, uint64_t offset);
-bool zpy_direct_off(int fd);
 
 #endif

@@ -1,19 +1,12 @@
 /* zpy_overwrite.c: one span of one pass on one descriptor, with a thread that makes the next buffer while this one is
  * written. */
 #include "zpy_internal.h"
+#include "zpy_os.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#ifndef O_DIRECT
-#define O_DIRECT 0
-#endif
 
 /* What every block device and file system in use takes as alignment for O_DIRECT. */
 #define BLOCK_BYTES ((uint64_t) 4096)
@@ -26,11 +19,11 @@ zpy_writer_new(size_t buffer_bytes)
         return NULL;
     }
     struct zpy_writer *const writer = calloc(1, sizeof *writer);
-    void *const both = mmap(NULL, 2 * buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (writer == NULL || both == MAP_FAILED) {
+    uint8_t *const both = zpy_os_map(2 * buffer_bytes);
+    if (writer == NULL || both == NULL) {
         free(writer);
-        if (both != MAP_FAILED) {
-            (void) munmap(both, 2 * buffer_bytes); /* A whole mapping of our own. */
+        if (both != NULL) {
+            zpy_os_release(both, 2 * buffer_bytes);
         }
         return NULL;
     }
@@ -46,7 +39,7 @@ zpy_writer_free(struct zpy_writer *writer)
 {
     if (writer != NULL) {
         sodium_memzero(writer->buffers[0], 2 * writer->buffer_bytes);
-        (void) munmap(writer->buffers[0], 2 * writer->buffer_bytes); /* A whole mapping of our own. */
+        zpy_os_release(writer->buffers[0], 2 * writer->buffer_bytes);
         free(writer);
     }
 }
@@ -128,40 +121,26 @@ zpy_filler_fill(struct zpy_filler const *filler, uint8_t *out, size_t length, ui
 
 /* ---- writing ---- */
 
-bool
-zpy_direct_off(int fd)
-{
-    int const flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
-}
-
-static bool
-direct_on(int fd)
-{
-    int const flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
-}
-
 /* Write one chunk to its end. Under O_DIRECT only whole blocks are written; the caller turns it off for the tail. */
 static int
 write_chunk(int fd, uint8_t const *bytes, size_t length, uint64_t offset, struct zpy_span_result *result)
 {
     size_t done = 0;
     while (done < length) {
-        ssize_t const wrote = pwrite(fd, bytes + done, length - done, (off_t) (offset + done));
+        int64_t const wrote = zpy_os_write_at(fd, bytes + done, length - done, offset + done);
         if (wrote > 0) {
             done += (size_t) wrote;
             result->done_bytes += (uint64_t) wrote;
             result->short_calls += done < length;
             if (result->direct && (size_t) wrote % BLOCK_BYTES != 0 && done < length) {
                 /* A short direct write ended inside a block: go on through the page cache. */
-                result->direct = !zpy_direct_off(fd);
+                result->direct = !zpy_os_direct(fd, false);
             }
         } else if (wrote == 0) {
             result->system_error = EIO;
             return ZPY_SYSTEM;
         } else if (errno == EINVAL && result->direct) {
-            if (!zpy_direct_off(fd)) {
+            if (!zpy_os_direct(fd, false)) {
                 result->system_error = EINVAL;
                 return ZPY_SYSTEM;
             }
@@ -258,21 +237,6 @@ report_written(struct pipeline *line, uint64_t written, bool stopped)
     (void) pthread_mutex_unlock(&line->lock);
 }
 
-/* Start the maker with all signals blocked: they belong to the threads that Python knows. */
-static bool
-start_maker(struct pipeline *line, pthread_t *maker_out)
-{
-    sigset_t all;
-    sigset_t before;
-    (void) sigfillset(&all); /* Fails for null pointers only. */
-    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
-        return false;
-    }
-    bool const started = pthread_create(maker_out, NULL, make_chunks, line) == 0;
-    (void) pthread_sigmask(SIG_SETMASK, &before, NULL); /* A mask that the kernel gave us a moment ago. */
-    return started;
-}
-
 static int
 write_chunks(struct pipeline *line, int fd, bool has_maker, struct zpy_span_result *result)
 {
@@ -291,9 +255,9 @@ write_chunks(struct pipeline *line, int fd, bool has_maker, struct zpy_span_resu
         status = write_chunk(fd, bytes, whole, chunk_start(line, number), result);
         if (status == ZPY_OK && tail) {
             bool const was_direct = result->direct;
-            result->direct = was_direct && !zpy_direct_off(fd);
+            result->direct = was_direct && !zpy_os_direct(fd, false);
             status = write_chunk(fd, bytes + whole, length - whole, chunk_start(line, number) + whole, result);
-            result->direct = was_direct && direct_on(fd);
+            result->direct = was_direct && zpy_os_direct(fd, true);
         }
         if (has_maker) {
             report_written(line, number + 1, status != ZPY_OK);
@@ -323,7 +287,7 @@ zpy_overwrite_span(struct zpy_writer *writer, struct zpy_span_request const *req
                             .changed = PTHREAD_COND_INITIALIZER};
     pthread_t maker;
     /* Without a second buffer to make, or without a thread to be had, the writer makes its own. */
-    bool const has_maker = chunk_count(&line) > 1 && start_maker(&line, &maker);
+    bool const has_maker = chunk_count(&line) > 1 && zpy_os_thread_start(&maker, 0, make_chunks, &line) == 0;
     status = write_chunks(&line, request->fd, has_maker, result_out);
     if (has_maker) {
         (void) pthread_join(maker, NULL); /* Our own joinable thread, told to end. */

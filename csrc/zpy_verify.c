@@ -1,9 +1,9 @@
 /* zpy_verify.c: reads a span back and compares it with what was written there. */
 #include "zpy_internal.h"
+#include "zpy_os.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BLOCK_BYTES ((size_t) 4096)
 
@@ -18,7 +18,7 @@ read_chunk(int fd, uint8_t *bytes, size_t length, uint64_t offset, struct zpy_sp
         if (result->direct) {
             ask = (ask + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
         }
-        ssize_t const got = pread(fd, bytes + done, ask, (off_t) (offset + done));
+        int64_t const got = zpy_os_read_at(fd, bytes + done, ask, offset + done);
         if (got > 0) {
             done += (size_t) got < length - done ? (size_t) got : length - done;
             result->short_calls += done < length;
@@ -29,7 +29,7 @@ read_chunk(int fd, uint8_t *bytes, size_t length, uint64_t offset, struct zpy_sp
         bool const unaligned = got > 0 && done < length && done % BLOCK_BYTES != 0;
         bool const refused = got < 0 && errno == EINVAL;
         if (result->direct && (unaligned || refused)) {
-            result->direct = !zpy_direct_off(fd);
+            result->direct = !zpy_os_direct(fd, false);
             if (!result->direct) {
                 continue;
             }
