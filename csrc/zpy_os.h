@@ -1,5 +1,6 @@
 /* zpy_os.h: what differs between operating systems: pages, clock, alarm, threads, descriptors. zpy_os_posix.c serves Linux,
- * macOS and other POSIX systems, zpy_os_windows.c serves Windows (mingw-w64, whose winpthreads brings the mutexes).
+ * macOS and other POSIX systems; zpy_os_windows.c and zpy_os_windows_io.c serve Windows (mingw-w64, whose winpthreads brings
+ * the mutexes).
  *
  * Functions that can fail return a zpy_status unless their comment says otherwise: ZPY_LOCK_LIMIT where memory or a limit is
  * spent, ZPY_UNSUPPORTED where the platform lacks the thing, ZPY_SYSTEM for the rest, and errno holds the reason; on Windows
@@ -83,5 +84,10 @@ bool zpy_os_direct(int fd, bool on);
 
 /* The first place of needle (at least one byte) in hay, or null. */
 uint8_t const *zpy_os_find(uint8_t const *hay, size_t hay_bytes, uint8_t const *needle, size_t needle_bytes);
+
+#if defined(_WIN32)
+/* Translate GetLastError() into errno, as far as callers tell values apart. */
+void zpy_os_set_errno(void);
+#endif
 
 #endif

@@ -34,6 +34,33 @@ clear_upper(void)
                        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
 }
 
+#if defined(_WIN32)
+
+/* There a function that changes registers 6 to 15 first saves them, and so every copy has given them back; only their upper
+ * halves are free to be left behind. */
+__attribute__((target("avx"))) static void
+clear_all_avx(void)
+{
+    __asm__ volatile("vzeroupper\n\tvpxor %%xmm0, %%xmm0, %%xmm0\n\tvpxor %%xmm1, %%xmm1, %%xmm1\n\t"
+                     "vpxor %%xmm2, %%xmm2, %%xmm2\n\tvpxor %%xmm3, %%xmm3, %%xmm3\n\t"
+                     "vpxor %%xmm4, %%xmm4, %%xmm4\n\tvpxor %%xmm5, %%xmm5, %%xmm5"
+                     :
+                     :
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5");
+}
+
+static void
+clear_all_sse(void)
+{
+    __asm__ volatile("pxor %%xmm0, %%xmm0\n\tpxor %%xmm1, %%xmm1\n\tpxor %%xmm2, %%xmm2\n\tpxor %%xmm3, %%xmm3\n\t"
+                     "pxor %%xmm4, %%xmm4\n\tpxor %%xmm5, %%xmm5"
+                     :
+                     :
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5");
+}
+
+#else
+
 __attribute__((target("avx"))) static void
 clear_all_avx(void)
 {
@@ -57,6 +84,8 @@ clear_all_sse(void)
                      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
                        "xmm12", "xmm13", "xmm14", "xmm15");
 }
+
+#endif
 
 void
 zpy_registers_clear(void)

@@ -19,12 +19,17 @@ zpy_cell_from_env(char const *name, uint32_t options, uint64_t ttl_ns, uint32_t 
 int
 zpy_cell_scrub_env(char const *name)
 {
+#if defined(_WIN32)
+    (void) name; /* The process and the C library keep several copies, and getenv shows one of them. */
+    return ZPY_UNSUPPORTED;
+#else
     char *const value = getenv(name);
     if (value == NULL) {
         return ZPY_RANGE;
     }
     sodium_memzero(value, strlen(value));
     return unsetenv(name) == 0 ? ZPY_OK : ZPY_SYSTEM;
+#endif
 }
 
 int64_t
