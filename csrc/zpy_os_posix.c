@@ -283,8 +283,13 @@ zpy_os_alarm_set(uint64_t at_ns)
     if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
         return timer;
     }
+    /* The old descriptor is not closed: if setting it failed, it may be the program's by now. */
     timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    return timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0 ? timer : -1;
+    if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) != 0) {
+        (void) close(timer); /* Ours, made a moment ago; it holds no data. */
+        timer = -1;
+    }
+    return timer;
 #else
     (void) at_ns; /* The thread looks every RETRY_MS instead. */
     return -1;
