@@ -373,6 +373,9 @@ zpy_os_write_at(int fd, uint8_t const *bytes, size_t length, uint64_t offset)
 bool
 zpy_os_direct(int fd, bool on)
 {
+    if (on && O_DIRECT == 0) {
+        return false; /* This system has none. */
+    }
     int const flags = fcntl(fd, F_GETFL);
     return flags >= 0 && fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
 }
