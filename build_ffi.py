@@ -120,7 +120,10 @@ def extension_options() -> dict[str, list[str]]:
         BuildError: Something that the build needs is missing; the sentence says what and what to do.
     """
     if os.name != "posix":
-        raise BuildError(f"this version builds on POSIX systems only, and this is {sys.platform}")
+        raise BuildError(
+            f"the extension builds on POSIX systems only, and this is {sys.platform}; for Windows there is the C core "
+            "alone, tested under wine (LIMITATIONS.md); use Linux"
+        )
     compiler = find_compiler()
     flags = hardening_flags(compiler)
     sodium = find_sodium(compiler, flags)

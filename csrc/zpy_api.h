@@ -44,7 +44,7 @@ enum zpy_tier {
 
 enum zpy_backing {
     ZPY_BACKING_NONE = 0, /* Ordinary pages that could not be locked. */
-    ZPY_BACKING_MLOCK = 1,
+    ZPY_BACKING_MLOCK = 1, /* mlock, or VirtualLock on Windows. */
     ZPY_BACKING_SECRETMEM = 2
 };
 
@@ -74,9 +74,9 @@ enum zpy_disposition {
 struct zpy_protection {
     int backing;       /* enum zpy_backing */
     int fork;          /* enum zpy_fork */
-    int locked;        /* mlock returned 0, or the pages are secretmem, which is never swapped. */
+    int locked;        /* mlock or VirtualLock succeeded, or the pages are secretmem, which is never swapped. */
     int guarded;       /* Inaccessible pages lie before and behind. */
-    int dump_excluded; /* madvise(MADV_DONTDUMP) returned 0. */
+    int dump_excluded; /* madvise(MADV_DONTDUMP) or, for error reports, WerRegisterExcludedMemoryBlock succeeded. */
     int tier;          /* enum zpy_tier */
     size_t page_bytes; /* Bytes of the page run that holds the cell, guards not counted. */
 };
@@ -185,7 +185,7 @@ bool zpy_cell_equals(uint64_t cell, uint8_t const *data, size_t length);
 int zpy_cell_compare(uint64_t left, uint64_t right);
 /* Copy the value of an environment variable into a new cell. Minus ZPY_RANGE when there is none. */
 int64_t zpy_cell_from_env(char const *name, uint32_t options, uint64_t ttl_ns, uint32_t max_reads);
-/* Zero the value of an environment variable in place and take it out of the environment. */
+/* Zero the value of an environment variable in place and take it out of the environment. ZPY_UNSUPPORTED on Windows. */
 int zpy_cell_scrub_env(char const *name);
 int zpy_cell_protection(uint64_t cell, struct zpy_protection *protection_out);
 
