@@ -22,6 +22,8 @@ size_t zpy_os_page_bytes(void);
 uint8_t *zpy_os_reserve(size_t bytes);
 /* Ordinary zeroed pages that can be read and written. Null and errno set when there are none. */
 uint8_t *zpy_os_map(size_t bytes);
+/* The same, one and the same for this process and the children that fork() makes of it. */
+uint8_t *zpy_os_map_shared(size_t bytes);
 /* Give back, as a whole, what zpy_os_reserve or zpy_os_map gave; locks on it end. Freeing a whole mapping cannot fail. */
 void zpy_os_release(uint8_t *base, size_t bytes);
 /* Make a part of a reservation private zeroed pages that can be read and written. */

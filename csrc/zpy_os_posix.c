@@ -92,6 +92,13 @@ zpy_os_map(size_t bytes)
     return map_anonymous(NULL, bytes, PROT_READ | PROT_WRITE, 0);
 }
 
+uint8_t *
+zpy_os_map_shared(size_t bytes)
+{
+    void *const base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return base != MAP_FAILED ? base : NULL;
+}
+
 void
 zpy_os_release(uint8_t *base, size_t bytes)
 {

@@ -84,6 +84,12 @@ zpy_os_map(size_t bytes)
     return allocate(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 }
 
+uint8_t *
+zpy_os_map_shared(size_t bytes)
+{
+    return zpy_os_map(bytes); /* There are no such children. */
+}
+
 void
 zpy_os_release(uint8_t *base, size_t bytes)
 {

@@ -5,10 +5,10 @@
  * child, and so is its counter, on a page that both write to: no two processes ever seal with the same nonce. The nonce
  * stands in the cell's entry, so a ciphertext moved to another cell, or an older one put back, does not open. */
 #include "zpy_entry.h"
+#include "zpy_os.h"
 
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define KEY_BYTES ((size_t) 32)
 #define NONCE_BYTES ((size_t) 12)
@@ -38,12 +38,11 @@ zpy_seal_setup(void)
 {
     use_aes = crypto_aead_aes256gcm_is_available() == 1;
     sealers[0].counter = &own_counter;
-    void *const page =
-        mmap(NULL, zpy_pages_round(sizeof(uint64_t)), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) {
+    uint8_t *const page = zpy_os_map_shared(zpy_pages_round(sizeof(uint64_t)));
+    if (page == NULL) {
         return ZPY_NO_MEMORY;
     }
-    sealers[1].counter = page;
+    sealers[1].counter = (_Atomic uint64_t *) (void *) page;
     atomic_store(sealers[1].counter, 1);
     return ZPY_OK;
 }
