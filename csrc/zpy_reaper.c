@@ -207,7 +207,7 @@ zpy_reaper_add(uint64_t cell, uint64_t at_ns)
     heap[heap_count] = (struct deadline){.at_ns = step, .cell = cell};
     sift_up(heap_count++);
     if (heap[0].cell == cell && is_running) {
-        (void) arm(); /* Without an alarm the thread looks again soon. */
+        (void) arm(); /* Should it fail while the thread sleeps, that looks within a minute, and each use of a cell at once. */
     }
     return ZPY_OK;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,11 @@ import zeroizepy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell does that starts the tests in the background; the children of the tests would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["secretmem", "mlock"])
