@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As a shell does that starts the tests in the background; the children of the tests would ignore Ctrl-C, too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts the tests in the background has them ignore these two, and the children of the tests would, too.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(params=["secretmem", "mlock"])
