@@ -130,7 +130,7 @@ def test_demo_claims_nothing_of_memory_that_it_may_not_read(run_script: Script) 
         def refuse(needle, pid=None):
             if pid is None:
                 return scan(needle)
-            raise PermissionError(13, zeroizepy.testing._missing_right(pid), f"/proc/{pid}/mem")
+            raise PermissionError(13, zeroizepy.scan.process._missing_right(pid), f"/proc/{pid}/mem")
         zeroizepy.testing.scan_process_report = refuse
         """
     done = run_script(preparation, "demo")
