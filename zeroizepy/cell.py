@@ -31,6 +31,7 @@ _entered: ContextVar[tuple[CypherView, ...]] = ContextVar("zeroizepy_entered", d
 # Looked up once: on the shortest paths the look-up costs as much as the work.
 _SMALL_BYTES = _lib.LARGE_BYTES
 _create = lib.zpy_cell_create
+_wipe = lib.zpy_cell_wipe
 _raise_status = _lib.raise_status
 _equal = lib.zpy_cell_equals
 
@@ -272,8 +273,12 @@ class CypherCell(FromSources):
         Raises:
             MemoryCorruptionError: Something had written outside its bounds; the secret is wiped all the same.
         """
-        status = self._drop()
-        if status != lib.ZPY_OK:
+        if self._size <= _SMALL_BYTES:  # _drop(), without the cost of calling it.
+            self._kept = None
+            status = _wipe(self._handle)
+        else:
+            status = self._drop()
+        if status:
             _lib.raise_status(status)
 
     close = wipe

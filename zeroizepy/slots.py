@@ -45,6 +45,7 @@ _MOVED = lib.ZPY_MOVED
 _LEASE = ffi.typeof("struct zpy_lease *")
 # Looked up once: a borrow is short, and each look-up on `ffi` or `lib` is one in a dictionary.
 _new, _gc, _buffer = ffi.new, ffi.gc, ffi.buffer
+_new_object = object.__new__
 _state = lib.zpy_cell_state
 _address_of = lib.zpy_cell_address
 _take_lease, _close_lease, _drop_lease = lib.zpy_cell_lease, lib.zpy_cell_lease_close, lib.zpy_cell_lease_drop
@@ -101,7 +102,7 @@ class Holder(Redacted):
 
     def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
         """Begin without a cell: handle 0 names none, and everything refuses it."""
-        holder = object.__new__(cls)
+        holder = _new_object(cls)
         holder._handle = 0
         holder._size = 0
         holder._kept = None
