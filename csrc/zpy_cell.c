@@ -46,6 +46,14 @@ zpy_cell_wipe(uint64_t cell)
 
 /* ---- use ---- */
 
+/* What was read may be zeros of a fatal signal's handler, which takes no lock. */
+static int
+unless_missed(int status)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return status == ZPY_OK && zpy_lock_missed_wipe() ? ZPY_WIPED : status;
+}
+
 int
 zpy_cell_state(uint64_t cell)
 {
@@ -92,6 +100,7 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
     if (status == ZPY_OK) {
         if (zpy_is_inside(entry->length, offset, length)) {
             memcpy(out, entry->data + offset, length);
+            status = unless_missed(status);
         } else {
             status = ZPY_RANGE;
         }
@@ -99,6 +108,9 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
     }
     zpy_unlock();
     zpy_registers_clear();
+    if (status == ZPY_WIPED) {
+        sodium_memzero(out, length); /* A part of it may be the secret. */
+    }
     return status;
 }
 
@@ -113,14 +125,18 @@ zpy_cell_take(uint64_t cell, uint8_t *out, size_t length)
     }
     if (status == ZPY_OK) {
         memcpy(out, entry->data, length);
+        status = unless_missed(status);
         (void) zpy_entry_veil(entry); /* As in zpy_cell_read. */
         zpy_entry_spend(entry);
-        if (zpy_entry_is_spent(entry) && entry->accesses == 0) {
+        if (status == ZPY_OK && zpy_entry_is_spent(entry) && entry->accesses == 0) {
             status = zpy_entry_give_up(entry, zpy_entry_index(cell));
         }
     }
     zpy_unlock();
     zpy_registers_clear();
+    if (status == ZPY_WIPED) {
+        sodium_memzero(out, length); /* A part of it may be the secret. */
+    }
     return status;
 }
 
@@ -206,6 +222,7 @@ zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length)
     int answer = -status;
     if (status == ZPY_OK) {
         answer = entry->length == length && sodium_memcmp(entry->data, data, length) == 0;
+        answer = unless_missed(ZPY_OK) == ZPY_OK ? answer : -ZPY_WIPED;
         (void) zpy_entry_veil(entry); /* As in zpy_cell_read. */
     }
     zpy_unlock();
@@ -234,6 +251,7 @@ zpy_cell_compare(uint64_t left, uint64_t right)
         status = zpy_entry_begin(right, ZPY_TO_READ, &second);
         if (status == ZPY_OK) {
             answer = first->length == second->length && sodium_memcmp(first->data, second->data, first->length) == 0;
+            status = unless_missed(ZPY_OK);
             (void) zpy_entry_veil(second); /* As in zpy_cell_read. */
         }
         (void) zpy_entry_veil(first);

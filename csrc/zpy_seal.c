@@ -159,7 +159,10 @@ zpy_seal_open(struct zpy_entry *entry)
                                                            zpy_seal_bytes(entry->length), NULL, 0, nonce, sealer->key->data);
     }
     zpy_registers_clear_after_cipher();
-    return failed == 0 ? ZPY_OK : ZPY_CORRUPT;
+    if (failed != 0) {
+        return zpy_lock_missed_wipe() ? ZPY_WIPED : ZPY_CORRUPT; /* Under a key that a handler zeroed nothing opens. */
+    }
+    return ZPY_OK;
 }
 
 struct zpy_pages const *
