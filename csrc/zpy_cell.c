@@ -15,7 +15,7 @@ zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t t
     int const status = zpy_entry_hold(&made, data, options);
     int64_t const answer = status == ZPY_OK ? zpy_entry_publish(&made, ttl_ns, max_reads) : -(int64_t) status;
     if (answer > 0 && made.tier == ZPY_TIER_SEALED) {
-        (void) zpy_entry_veil(zpy_entry_find((uint64_t) answer)); /* Encrypts; damage is told when it is wiped. */
+        (void) zpy_entry_veil(zpy_entry_find((uint64_t) answer)); /* Encrypts, which cannot fail. */
     }
     zpy_unlock();
     zpy_registers_clear();
@@ -46,12 +46,23 @@ zpy_cell_wipe(uint64_t cell)
 
 /* ---- use ---- */
 
-/* What was read may be zeros of a fatal signal's handler, which takes no lock. */
+/* Is what was read just now whole? A fatal signal's handler takes no lock, and leaves zeros. */
 static int
-unless_missed(int status)
+check_whole(void)
 {
     atomic_thread_fence(memory_order_acquire);
-    return status == ZPY_OK && zpy_lock_missed_wipe() ? ZPY_WIPED : status;
+    return zpy_lock_missed_wipe() ? ZPY_WIPED : ZPY_OK;
+}
+
+static int
+copy_out(uint8_t *out, uint8_t const *bytes, size_t length)
+{
+    memcpy(out, bytes, length);
+    int const status = check_whole();
+    if (status != ZPY_OK) {
+        sodium_memzero(out, length); /* A part of it may be the secret. */
+    }
+    return status;
 }
 
 int
@@ -99,8 +110,7 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
     int status = zpy_entry_begin(cell, ZPY_TO_READ, &entry);
     if (status == ZPY_OK) {
         if (zpy_is_inside(entry->length, offset, length)) {
-            memcpy(out, entry->data + offset, length);
-            status = unless_missed(status);
+            status = copy_out(out, entry->data + offset, length);
         } else {
             status = ZPY_RANGE;
         }
@@ -108,9 +118,6 @@ zpy_cell_read(uint64_t cell, size_t offset, uint8_t *out, size_t length)
     }
     zpy_unlock();
     zpy_registers_clear();
-    if (status == ZPY_WIPED) {
-        sodium_memzero(out, length); /* A part of it may be the secret. */
-    }
     return status;
 }
 
@@ -124,8 +131,7 @@ zpy_cell_take(uint64_t cell, uint8_t *out, size_t length)
         status = entry->length != length ? ZPY_RANGE : zpy_entry_unveil(entry);
     }
     if (status == ZPY_OK) {
-        memcpy(out, entry->data, length);
-        status = unless_missed(status);
+        status = copy_out(out, entry->data, length);
         (void) zpy_entry_veil(entry); /* As in zpy_cell_read. */
         zpy_entry_spend(entry);
         if (status == ZPY_OK && zpy_entry_is_spent(entry) && entry->accesses == 0) {
@@ -134,9 +140,6 @@ zpy_cell_take(uint64_t cell, uint8_t *out, size_t length)
     }
     zpy_unlock();
     zpy_registers_clear();
-    if (status == ZPY_WIPED) {
-        sodium_memzero(out, length); /* A part of it may be the secret. */
-    }
     return status;
 }
 
@@ -222,7 +225,7 @@ zpy_cell_verify(uint64_t cell, uint8_t const *data, size_t length)
     int answer = -status;
     if (status == ZPY_OK) {
         answer = entry->length == length && sodium_memcmp(entry->data, data, length) == 0;
-        answer = unless_missed(ZPY_OK) == ZPY_OK ? answer : -ZPY_WIPED;
+        answer = check_whole() == ZPY_OK ? answer : -ZPY_WIPED;
         (void) zpy_entry_veil(entry); /* As in zpy_cell_read. */
     }
     zpy_unlock();
@@ -251,7 +254,7 @@ zpy_cell_compare(uint64_t left, uint64_t right)
         status = zpy_entry_begin(right, ZPY_TO_READ, &second);
         if (status == ZPY_OK) {
             answer = first->length == second->length && sodium_memcmp(first->data, second->data, first->length) == 0;
-            status = unless_missed(ZPY_OK);
+            status = check_whole();
             (void) zpy_entry_veil(second); /* As in zpy_cell_read. */
         }
         (void) zpy_entry_veil(first);

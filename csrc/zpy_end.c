@@ -56,11 +56,11 @@ end_life(struct zpy_entry *entry, enum zpy_state state)
 /* The same for a large cell that is unveiled: others must not wait for the lock while its bytes are zeroed. Takes the
  * lock away and back; the pin keeps the entry. */
 static void
-end_large_life(struct zpy_entry *entry, uint64_t index)
+end_large_life(struct zpy_entry *entry, uint64_t index, enum zpy_state state)
 {
     entry->pins++;
     note_pinned(entry);
-    note_end(entry, CELL_DEAD);
+    note_end(entry, state);
     zpy_unlock();
     sodium_memzero(entry->data, entry->length);
     zpy_lock();
@@ -79,7 +79,10 @@ zpy_entry_expire(uint64_t cell)
 {
     struct zpy_entry *const entry = zpy_entry_find(cell);
     bool const waits = zpy_entry_awaits(entry);
-    if (waits) {
+    if (waits && entry->length > ZPY_SLOT_MAX && zpy_entry_unveil(entry) == ZPY_OK) {
+        counters.expiries++;
+        end_large_life(entry, zpy_entry_index(cell), CELL_EXPIRED);
+    } else if (waits) {
         zpy_entry_end_by_deadline(entry);
     }
     return waits;
@@ -111,7 +114,7 @@ zpy_entry_give_up(struct zpy_entry *entry, uint64_t index)
         return ZPY_OK;
     }
     if (entry->state == CELL_LIVE && entry->length > ZPY_SLOT_MAX && zpy_entry_unveil(entry) == ZPY_OK) {
-        end_large_life(entry, index);
+        end_large_life(entry, index, CELL_DEAD);
         return ZPY_OK;
     }
     if (entry->state == CELL_LIVE) {

@@ -55,8 +55,7 @@ struct zpy_entry {
 /* Make the bytes accessible, and no longer. Calls nest. Packed cells have no work here. A sealed one must have a slot: see
  * zpy_entry_begin. */
 int zpy_entry_unveil(struct zpy_entry *entry);
-/* ZPY_CORRUPT when something wrote outside a sealed cell that was open; the other failures leave pages accessible, which
- * is weaker, never wrong. */
+/* A failure leaves pages accessible, which is weaker, never wrong. Damage around a sealed cell is told when it is wiped. */
 int zpy_entry_veil(struct zpy_entry *entry);
 /* Zero the bytes of a cell that ends, wherever they are. Pages that cannot be made writable keep their content, which is then
  * not claimed as wiped. */
@@ -127,7 +126,7 @@ void zpy_end_note_begin(struct zpy_entry const *entry);
 int zpy_entry_give_up(struct zpy_entry *entry, uint64_t index);
 /* The time to live of a live cell is over. */
 void zpy_entry_end_by_deadline(struct zpy_entry *entry);
-/* Wipe a cell whose deadline has come. False when it ended before. */
+/* Wipe a cell whose deadline has come. False when it ended before. Takes the lock away and back for a large one. */
 bool zpy_entry_expire(uint64_t cell);
 /* The last pin of a dead cell lets its slot go. */
 void zpy_entry_drop_pin(struct zpy_entry *entry, uint64_t index);

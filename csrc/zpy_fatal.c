@@ -302,6 +302,9 @@ install(int number, struct watched *entry, struct sigaction const *now)
 {
     struct sigaction ours = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     ours.sa_flags |= now->sa_flags & (SA_NODEFER | SA_RESTART);
+    if (place_of(number) >= FIRST_REQUEST && kind_of(now) == ZPY_SIGNAL_HANDLED && (now->sa_flags & SA_ONSTACK) == 0) {
+        ours.sa_flags &= ~SA_ONSTACK; /* The program's handler may need more of a stack than ours is. */
+    }
     ours.sa_mask = now->sa_mask;
     struct sigaction *const kept = &entry->history[entry->installs++ % HISTORY];
     *kept = *now;

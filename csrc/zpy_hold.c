@@ -9,13 +9,33 @@ static struct zpy_own_pages *all_own = NULL;
 
 /* ---- open and close ---- */
 
+static void
+leave_slot(struct zpy_entry *entry)
+{
+    int const status = zpy_arena_give(entry->slot, entry->length);
+    entry->is_damaged = entry->is_damaged || status != ZPY_OK;
+    entry->slot = NULL;
+    entry->data = NULL;
+}
+
+static int
+open_sealed(struct zpy_entry *entry)
+{
+    int const status = entry->opens > 0 ? ZPY_OK : zpy_seal_open(entry);
+    if (status == ZPY_OK) {
+        entry->opens++;
+    } else {
+        leave_slot(entry); /* Others can use it. */
+    }
+    return status;
+}
+
 int
 zpy_entry_unveil(struct zpy_entry *entry)
 {
     int status = ZPY_OK;
     if (entry->tier == ZPY_TIER_SEALED) {
-        status = entry->opens > 0 ? ZPY_OK : zpy_seal_open(entry);
-        entry->opens += status == ZPY_OK;
+        status = open_sealed(entry);
     } else if (entry->own != NULL && entry->own->open_count++ == 0) {
         status = zpy_pages_protect(&entry->own->pages, true);
         if (status != ZPY_OK) {
@@ -25,25 +45,25 @@ zpy_entry_unveil(struct zpy_entry *entry)
     return status;
 }
 
-static int
+static void
 close_sealed(struct zpy_entry *entry)
 {
     if (entry->is_changed && entry->sealed != NULL) {
         zpy_seal_close(entry);
     }
     entry->is_changed = false;
-    int const status = zpy_arena_give(entry->slot, entry->length);
-    entry->is_damaged = entry->is_damaged || status != ZPY_OK;
-    entry->slot = NULL;
-    entry->data = NULL;
-    return status;
+    leave_slot(entry);
 }
 
 int
 zpy_entry_veil(struct zpy_entry *entry)
 {
     if (entry->tier == ZPY_TIER_SEALED) {
-        return --entry->opens == 0 ? close_sealed(entry) : ZPY_OK;
+        entry->opens--;
+        if (entry->opens == 0) {
+            close_sealed(entry);
+        }
+        return ZPY_OK;
     }
     if (entry->own != NULL && --entry->own->open_count == 0) {
         return zpy_pages_protect(&entry->own->pages, false);

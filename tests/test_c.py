@@ -126,6 +126,15 @@ def test_core(run: Run, backing: str) -> None:
 
 
 @BACKINGS
+@pytest.mark.parametrize("cipher", ["aes", "no-aes"])
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_sealed_cells(run: Run, backing: str, cipher: str) -> None:
+    """Each promise of the sealed tier holds, with AES instructions and without; nothing is leaked."""
+    done = run("test_seal", backing, cipher)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
 @pytest.mark.usefixtures("races_are_seen")
 def test_core_without_races(run: Run, backing: str) -> None:
     """The core's thread works on the same cells without a data race, as far as the tests do not fork."""
@@ -139,7 +148,11 @@ CRASHES = "500"  # On each of two backings.
 
 
 @pytest.mark.parametrize("backing", ["secretmem", "mlock"])
-@pytest.mark.parametrize("program", [["test_fatal"], ["test_fatal_threads", CRASHES]], ids=lambda program: program[0])
+@pytest.mark.parametrize(
+    "program",
+    [["test_fatal"], ["test_fatal_threads", CRASHES], ["test_fatal_uses", CRASHES]],
+    ids=lambda program: program[0],
+)
 def test_fatal_signals(compiled: Any, backing: str, program: list[str]) -> None:
     """Signals that end the process wipe all secrets first, beside held locks and at any moment, and never hang."""
     command = [compiled(program[0], "address"), backing, *program[1:]]

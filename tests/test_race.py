@@ -13,6 +13,7 @@ from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data
 from zeroizepy.exceptions import CellWipedError
 from zeroizepy.memory import SecureMemory
+from zeroizepy.slots import lend
 from zeroizepy.utils import secure_compare
 
 if TYPE_CHECKING:
@@ -82,3 +83,19 @@ def test_wiped_while_it_is_used(use: str) -> None:
             assert time.monotonic() < stop + 30, outcomes
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_a_secret_that_is_replaced_meanwhile() -> None:
+    """Memory that is initialised anew while it lends: what was made then is not taken, be it lent first or again."""
+    for times_lent in range(2):
+        memory = SecureMemory.from_bytes(SECRET)
+        for _ in range(times_lent):
+            with memory.borrow():
+                pass
+
+        def use(view: memoryview, memory: SecureMemory = memory) -> CryptoKey:
+            memory.__init__(32)  # type: ignore[misc]
+            return CryptoKey(bytes(view))
+
+        with pytest.raises(CellWipedError):
+            lend(memory, use)

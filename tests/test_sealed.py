@@ -233,3 +233,22 @@ def test_threads_open_the_same_cells(child: Child) -> None:
     print(wrong, list(shared.read()))
     """
     assert child.check(PRELUDE + dedent(body)) == "[] [0, 1, 2, 3, 4, 5, 6, 7]\n"
+
+
+def test_strict_sources_seal_nothing_on_the_way(child: Child) -> None:
+    """What a source needs on its way follows the policy of the cell that it is to become: no warning, no sealing."""
+    body = """
+    held = spend()
+    warnings.simplefilter("error")
+    reader, writer = os.pipe()
+    os.write(writer, SECRET)
+    os.close(writer)
+    for make in (lambda: CypherCell.from_fd(reader, policy="strict"),
+                 lambda: CypherCell.from_fd(reader, 8, policy="strict"),
+                 lambda: CypherCell.from_command(["echo", "x"], policy="strict")):
+        try:
+            make()
+        except LockLimitError:
+            print(stats().sealed)
+    """
+    assert child.check(PRELUDE + dedent(body), env=TINY).split() == ["0", "0", "0"]

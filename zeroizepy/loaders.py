@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_SOURCE_BYTES",
-    "NO_LIMITS",
     "limits_from",
     "load_credential",
     "load_descriptor",
     "load_env",
     "load_file",
     "moved",
+    "policy_of",
     "reads_from",
 ]
 
@@ -39,7 +39,6 @@ MAX_SOURCE_BYTES = 16 * 1024 * 1024
 """The most that a file or descriptor is read to unless the caller says otherwise."""
 
 _LIMIT_NAMES = {"inherit", "max_reads", "policy", "tier"}
-NO_LIMITS = (0, 0, 0)
 _FIRST_GUESS_BYTES = 256
 _OWN_REFERENCES = 3
 _MAX_READS = (1 << 32) - 2
@@ -56,6 +55,11 @@ def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Li
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     bits = option_bits(limits.get("tier", "packed"), limits.get("policy"), limits.get("inherit", False))
     return bits, _lib.ttl_nanoseconds(ttl_sec), reads_from(volatile, limits.get("max_reads"))
+
+
+def policy_of(limits: Limits) -> int:
+    """The option bits for the cells that a source needs on the way: the policy that was given for the one it makes."""
+    return limits[0] & (_lib.STRICT | _lib.LENIENT)
 
 
 def reads_from(volatile: bool, max_reads: object) -> int:
@@ -256,7 +260,8 @@ def load_descriptor(
     check_size(max_bytes, "max_bytes")
     most = max_bytes if size is None else size
     capacity = min(_expected_bytes(fd), most + 1) if size is None else size
-    scratch = _lib.new_handle(ffi.NULL, capacity)
+    policy = policy_of(limits)
+    scratch = _lib.new_handle(ffi.NULL, capacity, policy)
     total = 0
     try:
         while total < capacity:
@@ -266,7 +271,7 @@ def load_descriptor(
             total += got
             if total == capacity and size is None and total <= most:
                 capacity = min(capacity * 2, most + 1)
-                scratch = _grown(scratch, total, capacity)
+                scratch = _grown(scratch, total, capacity, policy)
         if size is not None and total < size:
             raise ValueError(f"descriptor {fd} ended after {total} of {size} bytes")
         if total > most:
@@ -315,7 +320,7 @@ def moved(source: int, used: int, size: int, limits: Limits) -> int:
     return target
 
 
-def _grown(scratch: int, used: int, capacity: int) -> int:
-    grown = moved(scratch, used, capacity, NO_LIMITS)
+def _grown(scratch: int, used: int, capacity: int, policy: int) -> int:
+    grown = moved(scratch, used, capacity, (policy, 0, 0))
     lib.zpy_cell_wipe(scratch)
     return grown

@@ -7,7 +7,7 @@ import os
 
 from . import _lib
 from ._lib import ffi, lib
-from .loaders import NO_LIMITS, moved
+from .loaders import moved, policy_of
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def load_prompt(prompt: str, limits: Limits, *, confirm: bool = False) -> int:
     questions = [prompt.encode("utf-8", "replace"), _AGAIN] if confirm else [prompt.encode("utf-8", "replace")]
     entries: list[int] = []
     try:
-        _ask(questions, entries)
+        _ask(questions, entries, policy_of(limits))
         if confirm:
             _check_equal(*entries)
         size = int(lib.zpy_cell_length(entries[0]))
@@ -73,7 +73,7 @@ def _check_equal(first: int, second: int) -> None:
         raise ValueError("the two entries differ; ask again")
 
 
-def _ask(questions: list[bytes], entries: list[int]) -> None:
+def _ask(questions: list[bytes], entries: list[int], policy: int) -> None:
     """Append a cell for the answer to each question; they are the caller's also when this raises."""
     try:
         fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -81,17 +81,17 @@ def _ask(questions: list[bytes], entries: list[int]) -> None:
         fd = -1  # No controlling terminal: a service, or a program in a pipeline of its own session.
     if fd >= 0:
         try:
-            _ask_terminal(fd, fd, questions, entries)
+            _ask_terminal(fd, fd, questions, entries, policy)
         finally:
             os.close(fd)
     elif os.isatty(_STDIN):
-        _ask_terminal(_STDIN, _STDERR, questions, entries)
+        _ask_terminal(_STDIN, _STDERR, questions, entries, policy)
     else:
         for _ in questions:
-            entries.append(_read_line(_STDIN))  # noqa: PERF401 - the first stays known when the second fails.
+            entries.append(_read_line(_STDIN, policy))  # noqa: PERF401 - the first stays known when the second fails.
 
 
-def _ask_terminal(fd: int, out: int, questions: list[bytes], entries: list[int]) -> None:
+def _ask_terminal(fd: int, out: int, questions: list[bytes], entries: list[int], policy: int) -> None:
     import termios  # Here, for Windows has none.
 
     try:
@@ -102,7 +102,7 @@ def _ask_terminal(fd: int, out: int, questions: list[bytes], entries: list[int])
             for question in questions:
                 _write(out, question)
                 try:
-                    entries.append(_read_line(fd))
+                    entries.append(_read_line(fd, policy))
                 finally:
                     _write(out, b"\n")  # The user's own was not echoed.
         finally:
@@ -124,8 +124,8 @@ def _write(fd: int, text: bytes) -> None:
         text = text[os.write(fd, text) :]
 
 
-def _read_line(fd: int) -> int:
-    scratch = _lib.new_handle(ffi.NULL, MAX_LINE_BYTES + _LINE_END_BYTES)
+def _read_line(fd: int, policy: int) -> int:
+    scratch = _lib.new_handle(ffi.NULL, MAX_LINE_BYTES + _LINE_END_BYTES, policy)
     try:
         used = ffi.new("size_t *")
         while (ending := int(lib.zpy_source_read_line(scratch, used, fd))) < 0:
@@ -138,6 +138,6 @@ def _read_line(fd: int) -> int:
             raise ValueError(f"the line is longer than {MAX_LINE_BYTES} bytes, where terminals cut it; use from_file")
         if ending == lib.ZPY_LINE_EOF and used[0] == 0:
             raise EOFError("the input ended where a secret was asked for")
-        return moved(scratch, used[0], used[0], NO_LIMITS)
+        return moved(scratch, used[0], used[0], (policy, 0, 0))
     finally:
         lib.zpy_cell_wipe(scratch)

@@ -220,7 +220,7 @@ class Borrow:
     then on, never another secret. It also keeps an isolated secret's pages open, and a sealed secret decrypted.
     """
 
-    __slots__ = ("_fail", "_kind", "_lease", "_owner", "_view", "end_status")
+    __slots__ = ("_fail", "_handle", "_kind", "_lease", "_owner", "_view", "end_status")
 
     end_status: int
     """The core's status when the block ended: another one than ZPY_OK means that the view may have read zeros."""
@@ -235,7 +235,7 @@ class Borrow:
         if self._view is not None:
             raise RuntimeError("this borrow is already open; call borrow() again for another")
         owner = self._owner
-        handle = owner._lend()
+        self._handle = handle = owner._lend()
         kept = owner._kept
         if kept is None:
             view = self._open(handle)
@@ -272,7 +272,7 @@ class Borrow:
         self._view = None
         lease = self._lease
         if lease is None:
-            self.end_status = _state(self._owner._handle)
+            self.end_status = _state(self._handle)
         else:
             self._lease = None
             self.end_status = _close_lease(lease)

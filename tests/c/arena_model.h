@@ -149,7 +149,7 @@ static uint64_t
 reserve(void)
 {
     uint64_t const page = zpy_pages_round(1);
-    uint64_t const least = budget / 8 > 3 * page ? budget / 8 : 3 * page;
+    uint64_t const least = budget / 8 > 4 * page ? budget / 8 : 4 * page;
     uint64_t const most = budget / 2 > page ? budget / 2 : page;
     return least < most ? least : most;
 }

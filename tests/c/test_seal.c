@@ -231,6 +231,26 @@ test_too_many_open(void)
     }
 }
 
+/* Ciphertexts that do not open keep no place that others need. */
+static void
+test_tampered_keep_no_room(void)
+{
+    enum { COUNT = 100 };
+    static uint64_t cells[COUNT];
+    uint8_t out[4000];
+    uint64_t const whole = sealed_of(NULL, 4000, 0);
+    for (size_t index = 0; index < COUNT; index++) {
+        cells[index] = sealed_of(NULL, 4000, 0);
+        ciphertext(cells[index])[0] ^= 1;
+        CHECK_EQUAL(zpy_cell_read(cells[index], 0, out, sizeof out), ZPY_CORRUPT);
+    }
+    CHECK_EQUAL(zpy_cell_read(whole, 0, out, sizeof out), ZPY_OK);
+    for (size_t index = 0; index < COUNT; index++) {
+        CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
+    }
+    CHECK_EQUAL(zpy_cell_wipe(whole), ZPY_OK);
+}
+
 /* A write behind an open cell is found when it closes, and told when it is wiped. */
 static void
 test_corruption(void)
@@ -352,6 +372,7 @@ main(int argc, char **argv)
     test_round_trip();
     test_changes();
     test_tampering();
+    test_tampered_keep_no_room();
     test_wipe_while_open();
     test_moved();
     test_spent_budget();
