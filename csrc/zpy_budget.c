@@ -76,6 +76,12 @@ zpy_budget_charge(size_t bytes, bool scratch)
     return true;
 }
 
+bool
+zpy_budget_has_reserve(size_t bytes)
+{
+    return fits(charged[1], bytes, reserve());
+}
+
 void
 zpy_budget_refund(size_t bytes, bool scratch)
 {

@@ -67,6 +67,8 @@ void zpy_pages_mark_process(void);
 void zpy_budget_set(uint64_t budget_bytes);
 /* Count bytes of pages against the budget; scratch may use the reserve. */
 bool zpy_budget_charge(size_t bytes, bool scratch);
+/* Would so many more bytes of scratch stay within the reserve? */
+bool zpy_budget_has_reserve(size_t bytes);
 void zpy_budget_refund(size_t bytes, bool scratch);
 /* Pages that were charged could not be mapped: refund them, and remember where the kernel's limit is. */
 void zpy_budget_refused(size_t bytes, bool scratch, int status);

@@ -69,11 +69,14 @@ draw_key(struct sealer const *sealer)
     zpy_registers_clear_after_cipher();
 }
 
-/* A slot for a secret of any size, locked while that is possible: with it the smallest of limits opens every sealed cell. */
+/* A slot for a secret of any size, locked while that is possible, unless the budget is so small that packed cells need it. */
 static void
 keep_a_slot(void)
 {
     struct zpy_slot *slot = NULL;
+    if (!zpy_budget_has_reserve(zpy_pages_round(ZPY_SLOT_MAX + ZPY_CANARY_BYTES))) {
+        return;
+    }
     if (zpy_arena_obtain(ZPY_SLOT_MAX, ZPY_SHELF_SCRATCH, &slot) == ZPY_OK) {
         zpy_arena_keep(slot);
         (void) zpy_arena_give(slot, 0); /* Nothing was in it; damage is counted in the stats. */

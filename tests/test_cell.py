@@ -399,3 +399,12 @@ def test_initialised_twice() -> None:
     cell.__init__(b"second")  # type: ignore[misc]
     assert cell.reveal_bytes() == b"second"
     assert stats().cells == before
+
+
+@pytest.mark.parametrize("name", ["volatile", "inherit", "wipe_source"])
+def test_flags_are_bools(name: str) -> None:
+    """What is true without being True was meant for another argument: refused by type, since it may be a secret."""
+    with pytest.raises(TypeError, match=rf"^{name} must be a bool, not str$"):
+        CypherCell(bytearray(b"user"), **{name: "hunter2"})
+    with pytest.raises(TypeError, match=r"^volatile must be a bool, not str$"):
+        CypherCell("user", "hunter2")  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ def _budget_from_environment() -> int:
 
 def _backend_from_environment() -> bool:
     text = os.environ.get("ZEROIZEPY_BACKEND", "")
-    if text not in ("", "auto", "mlock", "secretmem"):
+    if text not in ("", "auto", "mlock", "secretmem", "memfd_secret"):
         raise ValueError(f"ZEROIZEPY_BACKEND must be 'auto', 'secretmem' or 'mlock', not {text!r}")
     return text != "mlock"
 
@@ -149,10 +149,19 @@ def _lock_limit_text(asked_bytes: int | None) -> str:
     lib.zpy_stats_read(stats)
     asked = "" if asked_bytes is None else f" for a secret of {asked_bytes} bytes"
     fewer = ", or hold fewer secrets" if stats.locked_bytes else ""
-    return (
-        f"Failed to lock memory{asked}: {stats.locked_bytes} bytes of a budget of {stats.budget_bytes} are locked; "
-        f"raise RLIMIT_MEMLOCK (ulimit -l) or ZEROIZEPY_LOCK_BUDGET{fewer}"
-    )
+    return f"Failed to lock memory{asked}: {_locked_text(stats)}; {_remedy()}{fewer}"
+
+
+def _locked_text(stats: Any) -> str:
+    return f"{stats.locked_bytes} bytes of a budget of {stats.budget_bytes} are locked"
+
+
+def _remedy() -> str:
+    """What raises the budget: three quarters of the limit, or what the variable says, as far as the kernel lets it."""
+    limit = "the hard RLIMIT_MEMLOCK (limits.conf, systemd LimitMEMLOCK=, docker --ulimit memlock=)"
+    if os.environ.get("ZEROIZEPY_LOCK_BUDGET"):
+        return f"raise ZEROIZEPY_LOCK_BUDGET, or where the kernel's own limit is reached {limit}"
+    return f"raise {limit}"
 
 
 _policy = "seal"
@@ -210,9 +219,9 @@ def _warn_sealed() -> None:
     stats = ffi.new("struct zpy_stats *")
     lib.zpy_stats_read(stats)
     warnings.warn(
-        f"the lock budget is spent ({stats.locked_bytes} of {stats.budget_bytes} bytes): new secrets are sealed, that "
-        "is encrypted on the ordinary heap, and in locked memory only while they are used; raise RLIMIT_MEMLOCK "
-        "(ulimit -l), or refuse them with policy='strict'",
+        f"no more memory can be locked ({_locked_text(stats)}): new secrets are sealed, that is encrypted on the "
+        f"ordinary heap, and in locked memory only while they are used; {_remedy()}, or refuse them "
+        "with policy='strict'",
         SecureMemoryWarning,
         stacklevel=level,
     )

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from . import _lib
 from ._lib import lib
 from .loaders import reads_from
-from .slots import PEEK, Borrow, can_borrow, differs, lend, option_bits, protection_of, read_bytes
+from .slots import PEEK, Borrow, can_borrow, check_flag, differs, lend, option_bits, protection_of, read_bytes
 from .sources import FromSources
 from .view import CypherView, Decoding, equals, mask_text, verify_secret
 
@@ -51,7 +51,8 @@ class CypherCell(FromSources):
             borrows). Above 4096 bytes always "isolated".
         policy: What happens when nothing more can be locked: "seal" makes a sealed cell of up to 4096 bytes, with one
             `SecureMemoryWarning` in a process; "strict" raises. None takes `zeroizepy.memory.set_policy`'s.
-        inherit: A forked child keeps its own copy. Without it every use in a child raises `CellWipedError`.
+        inherit: A forked child keeps its own copy; the cell is then never on the "memfd_secret" backing, which parent
+            and child would share. Without it every use in a child raises `CellWipedError`.
         wipe_source: Zero `data` after it was copied; it must be mutable.
 
     Raises:
@@ -97,6 +98,7 @@ class CypherCell(FromSources):
                 self._handle = handle
                 self._size = len(data)
                 return
+            check_flag(wipe_source, "wipe_source")
             bits = option_bits(tier, policy, inherit)
             limits = bits, _lib.ttl_nanoseconds(ttl_sec), reads_from(volatile, max_reads)
             if type(data) is bytes and not wipe_source:
@@ -186,6 +188,9 @@ class CypherCell(FromSources):
 
     def borrow(self) -> Borrow:
         """Lend the bytes as a read-only memoryview, without a copy: `with cell.borrow() as view: ...`. An access.
+
+        The view reads zeros from the moment at which the secret ends, within the block, too. Hand the cell itself to
+        what takes one (`CryptoKey(cell)`, `memory.write(cell)`): that raises where the secret ended meanwhile.
 
         Raises:
             CellWipedError, CellExpiredError: On entering the block.

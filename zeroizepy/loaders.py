@@ -9,7 +9,7 @@ import sys
 
 from . import _lib
 from ._lib import ffi, lib
-from .slots import check_size, option_bits
+from .slots import check_flag, check_size, option_bits
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -62,12 +62,13 @@ def policy_of(limits: Limits) -> int:
     return limits[0] & (_lib.STRICT | _lib.LENIENT)
 
 
-def reads_from(volatile: bool, max_reads: object) -> int:
+def reads_from(volatile: object, max_reads: object) -> int:
     """Check how often a cell may be read and turn it into the core's number, 0 for any.
 
     Raises:
         TypeError, ValueError: As `limits_from`.
     """
+    check_flag(volatile, "volatile")
     if max_reads is not None:
         if isinstance(max_reads, bool) or not isinstance(max_reads, int):
             raise TypeError(f"max_reads must be an int or None, not {type(max_reads).__name__}")

@@ -27,6 +27,7 @@ __all__ = [
     "Holder",
     "Redacted",
     "can_borrow",
+    "check_flag",
     "check_size",
     "differs",
     "lend",
@@ -140,16 +141,28 @@ def differs(answer: int) -> bool:
     return False
 
 
-def option_bits(tier: object = "packed", policy: object = None, inherit: bool = False) -> int:
+def check_flag(flag: object, name: str) -> None:
+    """Refuse what is true without being True: most often another argument in the wrong place.
+
+    Raises:
+        TypeError: With the type, since the value may be a secret.
+    """
+    if flag and flag is not True:
+        raise TypeError(f"{name} must be a bool, not {type(flag).__name__}")
+
+
+def option_bits(tier: object = "packed", policy: object = None, inherit: object = False) -> int:
     """Check the arguments that choose a protection and turn them into the core's option bits.
 
     Raises:
         ValueError: An unknown tier or policy.
+        TypeError: `inherit` is no bool.
     """
     if not isinstance(tier, str) or tier not in _TIER_BITS:
         raise ValueError(f"tier must be 'packed', 'isolated' or 'sealed', not {_lib.shown(tier)}")
     if policy not in (None, *_lib.POLICIES):
         raise ValueError(f"policy must be None, 'seal' or 'strict', not {_lib.shown(policy)}")
+    check_flag(inherit, "inherit")
     bits = _TIER_BITS[tier] | (lib.ZPY_INHERIT if inherit else 0)
     return bits | (0 if policy is None else _lib.STRICT if policy == "strict" else _lib.LENIENT)
 

@@ -73,7 +73,7 @@ def test_good_machine() -> None:
     [
         ({"can_lock": False, "trial": None, "trial_error": "no"}, "lock", "serious", "LimitMEMLOCK="),
         ({"can_lock": False, "trial": NOT_LOCKED}, "lock", "serious", "--ulimit memlock="),
-        ({"lock_budget_bytes": (64 << 10) - 1}, "lock", "serious", "ulimit -l"),
+        ({"lock_budget_bytes": (48 << 10) - 1}, "lock", "serious", "ulimit -l"),
         ({"lock_budget_bytes": 64 << 10}, "lock", "note", "LimitMEMLOCK="),
         ({"lock_budget_bytes": 1 << 20}, "lock", "ok", ""),
         ({"swap": None}, "swap", "note", "swapon"),
@@ -134,15 +134,15 @@ def test_text_shows_every_finding(cli: Cli) -> None:
 
 
 def test_small_budget_is_serious(cli: Cli) -> None:
-    """Less than 64 KiB: status 1, in both forms, with the facts on stdout and the reason on stderr."""
+    """Less than 48 KiB: status 1, in both forms, with the facts on stdout and the reason on stderr."""
     for form in ([], ["--json"]):
-        result = cli("doctor", *form, ZEROIZEPY_LOCK_BUDGET="61440")
+        result = cli("doctor", *form, ZEROIZEPY_LOCK_BUDGET="40960")
         assert result.status == 1
         first, second = result.errors()
-        assert first == "zeroizepy: error: only 60.0 KiB may be locked, less than 64.0 KiB"
+        assert first == "zeroizepy: error: only 40.0 KiB may be locked, less than 48.0 KiB"
         assert second.startswith("zeroizepy: hint: unset ZEROIZEPY_LOCK_BUDGET")
         assert "lock" in result.out
-    assert cli("doctor", ZEROIZEPY_LOCK_BUDGET="65536").status == 0
+    assert cli("doctor", ZEROIZEPY_LOCK_BUDGET="49152").status == 0
 
 
 def test_help_says_what_is_serious(cli: Cli) -> None:

@@ -243,7 +243,9 @@ def demo_command(file: str | None) -> int:
         try:
             secret, key = CypherCell.generate(_SECRET_BYTES), CryptoKey.generate()
         except LockLimitError as error:
-            raise Failure("no memory can be locked", "raise the limit: ulimit -l; see 'zeroizepy doctor'") from error
+            raise Failure(
+                "no memory can be locked", "raise the hard limit (ulimit -H -l shows it); see 'zeroizepy doctor'"
+            ) from error
         with steps.step("A secret goes into a cell"):
             _show_secret(steps, secret)
         sealed = None

@@ -15,11 +15,11 @@ from .console import size_text
 __all__ = ["LEAST_BUDGET_BYTES", "NOTE", "OK", "SERIOUS", "Finding", "find"]
 
 OK, NOTE, SERIOUS = "ok", "note", "serious"
-LEAST_BUDGET_BYTES = 64 << 10
+LEAST_BUDGET_BYTES = 48 << 10  # What a lock limit of 64 KiB leaves.
 _ROOMY_BUDGET_BYTES = 1 << 20
 
 _RAISE_LIMIT = (
-    "shell: ulimit -l 65536 (KiB), where the hard limit allows it; else a memlock line in /etc/security/limits.conf",
+    "login: a memlock line in /etc/security/limits.conf, or ulimit -l as root before; the hard limit is what counts",
     "systemd: LimitMEMLOCK=64M in the unit's [Service] section",
     "docker: --ulimit memlock=67108864:67108864 (bytes)",
 )
