@@ -170,7 +170,7 @@ def doctor_command(as_json: bool) -> int:
 
     \b
     Findings are ok, note or serious. Serious is what breaks the promise itself:
-      lock        memory cannot be locked, or less than 64 KiB of it
+      lock        memory cannot be locked, or less than 48 KiB of it
       swap        unencrypted swap, and secrets that are not locked
       core_dumps  core dumps, and secrets that are not left out of them
     Notes are what could be better; they concern copies that a program makes of
