@@ -28,9 +28,9 @@ static struct deadline *heap = NULL;
 static size_t heap_count = 0;
 static size_t heap_room = 0;
 static size_t stale_count = 0;
-static pthread_t reaper;
-static bool is_running = false;
-static bool is_stopping = false;
+/* What changes a state that is on its way to another is one thread, outside the lock; the others wait for it. */
+static enum reaper_state { STOPPED, STARTING, RUNNING, STOPPING } state = STOPPED;
+static pthread_t reaper; /* Set in RUNNING and STOPPING. */
 
 /* ---- the heap ---- */
 
@@ -100,7 +100,7 @@ sweep(void)
 static intptr_t
 arm(void)
 {
-    return zpy_os_alarm_set(is_stopping ? 1 : heap_count > 0 ? heap[0].at_ns : 0);
+    return zpy_os_alarm_set(state == STOPPING ? 1 : heap_count > 0 ? heap[0].at_ns : 0);
 }
 
 /* Wipe what is due. Returns whether more is. */
@@ -136,9 +136,9 @@ run(void *argument)
     for (;;) {
         zpy_fatal_unblock_faults();
         zpy_lock();
-        bool const stopping = is_stopping;
+        bool const stopping = state == STOPPING;
         bool const more = !stopping && reap_batch();
-        intptr_t const alarm = more ? -1 : arm();
+        intptr_t const alarm = more || stopping ? -1 : arm();
         zpy_unlock();
         if (stopping) {
             return NULL;
@@ -151,18 +151,39 @@ run(void *argument)
     }
 }
 
+/* Take the lock when no other thread is about to start or to join the thread; both take some microseconds. */
+static void
+lock_settled(void)
+{
+    zpy_lock();
+    while (state == STARTING || state == STOPPING) {
+        zpy_unlock();
+        zpy_os_alarm_wait(-1);
+        zpy_lock();
+    }
+}
+
+static void
+settle(enum reaper_state new_state)
+{
+    zpy_lock();
+    state = new_state;
+    zpy_unlock();
+}
+
 int
 zpy_reaper_ensure(void)
 {
-    zpy_lock();
-    bool const wanted = heap_count > 0 && !is_running;
-    is_running = is_running || wanted;
+    lock_settled();
+    bool const wanted = heap_count > 0 && state == STOPPED;
+    state = wanted ? STARTING : state;
     zpy_unlock();
-    int const error = wanted ? zpy_os_thread_start(&reaper, STACK_BYTES, run, NULL) : 0;
+    if (!wanted) {
+        return ZPY_OK;
+    }
+    int const error = zpy_os_thread_start(&reaper, STACK_BYTES, run, NULL);
+    settle(error == 0 ? RUNNING : STOPPED);
     if (error != 0) {
-        zpy_lock();
-        is_running = false;
-        zpy_unlock();
         errno = error;
         return ZPY_SYSTEM;
     }
@@ -172,19 +193,16 @@ zpy_reaper_ensure(void)
 void
 zpy_reaper_stop(void)
 {
-    zpy_lock();
-    bool const running = is_running && !is_stopping;
+    lock_settled();
+    bool const running = state == RUNNING;
     if (running) {
-        is_stopping = true;
+        state = STOPPING;
         (void) arm(); /* Without an alarm the thread is not asleep for long. */
     }
     zpy_unlock();
     if (running) {
         (void) pthread_join(reaper, NULL); /* Our own joinable thread, told to end. */
-        zpy_lock();
-        is_stopping = false;
-        is_running = false;
-        zpy_unlock();
+        settle(STOPPED);
     }
 }
 
@@ -206,7 +224,7 @@ zpy_reaper_add(uint64_t cell, uint64_t at_ns)
     uint64_t const step = rest > 0 && at_ns <= UINT64_MAX - STEP_NS ? at_ns - rest + STEP_NS : at_ns;
     heap[heap_count] = (struct deadline){.at_ns = step, .cell = cell};
     sift_up(heap_count++);
-    if (heap[0].cell == cell && is_running) {
+    if (heap[0].cell == cell && state != STOPPED) {
         (void) arm(); /* Should it fail while the thread sleeps, that looks within a minute, and each use of a cell at once. */
     }
     return ZPY_OK;
@@ -225,8 +243,7 @@ zpy_reaper_note_stale(void)
 void
 zpy_reaper_after_fork(void)
 {
-    is_running = false;
-    is_stopping = false;
+    state = STOPPED;
     zpy_os_alarm_drop();
     sweep();
 }

@@ -28,8 +28,11 @@ SANITIZERS = {
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-# What single programs need beyond that: the fuzzer sees each run of pages come and go.
-EXTRA = {"fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"]}
+# What single programs need beyond that: the fuzzer sees each run of pages come and go, the other each thread.
+EXTRA = {
+    "fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"],
+    "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join"],
+}
 # A leak or a race ends a program with a status of its own, whatever the environment of the tests says.
 REPORTS = {"ASAN_OPTIONS": "detect_leaks=1", "LSAN_OPTIONS": "exitcode=23", "TSAN_OPTIONS": "exitcode=66"}
 LEAK_STATUS, RACE_STATUS = 23, 66
@@ -139,6 +142,15 @@ def test_sealed_cells(run: Run, backing: str, cipher: str) -> None:
 def test_core_without_races(run: Run, backing: str) -> None:
     """The core's thread works on the same cells without a data race, as far as the tests do not fork."""
     done = run("test_core", backing, "nofork", sanitizer="thread")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("races_are_seen")
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_reaper(run: Run, backing: str, sanitizer: str) -> None:
+    """The core's thread is started and stopped by several threads at once, and deadlines are kept."""
+    done = run("test_reaper", backing, sanitizer=sanitizer)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 
