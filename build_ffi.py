@@ -50,7 +50,8 @@ SODIUM_FUNCTIONS = (
 HARDENING = ["-O2", "-fPIC", "-fvisibility=hidden", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
 OPTIONAL_HARDENING = ["-fstack-protector-strong", "-fstack-clash-protection", "-fcf-protection"]
 # --exclude-libs keeps libsodium's functions out of the module's dynamic symbols even when it was built to show them.
-LINUX_LINK = ["-pthread", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--exclude-libs,ALL"]
+# Before glibc 2.34 timer_create is in librt, which is empty since, and with other C libraries.
+LINUX_LINK = ["-pthread", "-lrt", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--exclude-libs,ALL"]
 # Built static and hidden: SODIUM_STATIC takes the "visible" mark off libsodium's functions.
 SODIUM_DEFINE = "-DSODIUM_STATIC=1"
 CONFIGURE = ["--disable-shared", "--enable-static", "--with-pic", "--disable-debug", "--disable-dependency-tracking"]

@@ -1,6 +1,6 @@
-/* zpy_os.h: what differs between operating systems: pages, clock, alarm, threads, descriptors. zpy_os_posix.c serves Linux,
- * macOS and other POSIX systems; zpy_os_windows.c and zpy_os_windows_io.c serve Windows (mingw-w64, whose winpthreads brings
- * the mutexes).
+/* zpy_os.h: what differs between operating systems: pages, clock, alarm, threads, descriptors. zpy_os_posix.c and
+ * zpy_os_posix_alarm.c serve Linux, macOS and other POSIX systems; zpy_os_windows.c and zpy_os_windows_io.c serve Windows
+ * (mingw-w64, whose winpthreads brings the mutexes).
  *
  * Functions that can fail return a zpy_status unless their comment says otherwise: ZPY_LOCK_LIMIT where memory or a limit is
  * spent, ZPY_UNSUPPORTED where the platform lacks the thing, ZPY_SYSTEM for the rest, and errno holds the reason; on Windows
@@ -58,11 +58,18 @@ uint64_t zpy_os_lock_budget(void);
 
 /* A clock that counts through suspend. UINT64_MAX without one, so that every deadline counts as past. */
 uint64_t zpy_os_now_ns(void);
-/* There is one alarm. Set it to this time of zpy_os_now_ns, or to none with 0; that it went off is forgotten. Returns what
- * zpy_os_alarm_wait takes, -1 when there is no alarm to be had. Not for two threads at once. */
+/* There is one alarm, which wakes one thread. These five are not for two threads at once, save zpy_os_alarm_wait.
+ *
+ * In that thread, which blocks all signals, before anything else: the alarm is to wake it. */
+void zpy_os_alarm_open(void);
+/* Set it to this time of zpy_os_now_ns, or to none with 0; that it went off is forgotten. Returns what zpy_os_alarm_wait
+ * takes, -1 when there is no alarm to be had. */
 intptr_t zpy_os_alarm_set(uint64_t at_ns);
-/* Sleep until the alarm goes off, and perhaps not so long; some milliseconds where there is none. */
+/* In the thread of zpy_os_alarm_open, sleep until the alarm goes off, and perhaps not so long. In any thread with -1: some
+ * milliseconds. */
 void zpy_os_alarm_wait(intptr_t alarm);
+/* In the thread of zpy_os_alarm_open, before it ends. */
+void zpy_os_alarm_close(void);
 /* In a forked child: give up the parent's. */
 void zpy_os_alarm_drop(void);
 

@@ -1,22 +1,19 @@
-/* zpy_os_posix.c: zpy_os.h for Linux, macOS and other POSIX systems. What a system lacks is reported as missing; only Linux
- * is tested (LIMITATIONS.md). */
+/* zpy_os_posix.c: zpy_os.h for Linux, macOS and other POSIX systems, but for clock and alarm, which zpy_os_posix_alarm.c has.
+ * What a system lacks is reported as missing; only Linux is tested (LIMITATIONS.md). */
 #include "zpy_os.h"
 
 #if !defined(_WIN32)
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined(__linux__)
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447 /* The same number on every architecture since Linux 5.14. */
 #endif
@@ -41,11 +38,6 @@
 #ifndef O_DIRECT
 #define O_DIRECT 0
 #endif
-
-/* A lost timer is noticed after this long, should nothing else wake the sleeper. */
-#define POLL_MS 60000
-/* How long zpy_os_alarm_wait sleeps without a timer: descriptors are exhausted, or the platform has none like it. */
-#define RETRY_MS 2
 
 static size_t page_bytes = 4096;
 
@@ -260,65 +252,7 @@ zpy_os_lock_budget(void)
     return pages > 0 ? (uint64_t) pages * page_bytes / 4 : UINT64_MAX;
 }
 
-/* ---- time and threads ---- */
-
-uint64_t
-zpy_os_now_ns(void)
-{
-    struct timespec now;
-#if defined(CLOCK_BOOTTIME)
-    clockid_t const clock_id = CLOCK_BOOTTIME;
-#else
-    clockid_t const clock_id = CLOCK_MONOTONIC; /* On macOS it counts through sleep. */
-#endif
-    if (clock_gettime(clock_id, &now) != 0) {
-        return UINT64_MAX;
-    }
-    return (uint64_t) now.tv_sec * 1000000000U + (uint64_t) now.tv_nsec;
-}
-
-/* The timer's descriptor is never read: should a program close all descriptors and get the number for one of its own, that
- * one loses nothing, and the timer is made anew. */
-static int timer = -1;
-
-intptr_t
-zpy_os_alarm_set(uint64_t at_ns)
-{
-#if defined(__linux__)
-    struct itimerspec const when = {
-        .it_value = {.tv_sec = (time_t) (at_ns / 1000000000U), .tv_nsec = (long) (at_ns % 1000000000U)}};
-    if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
-        return timer;
-    }
-    /* The old descriptor is not closed: if setting it failed, it may be the program's by now. */
-    timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (timer >= 0 && timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) != 0) {
-        (void) close(timer); /* Ours, made a moment ago; it holds no data. */
-        timer = -1;
-    }
-    return timer;
-#else
-    (void) at_ns; /* The thread looks every RETRY_MS instead. */
-    return -1;
-#endif
-}
-
-void
-zpy_os_alarm_wait(intptr_t alarm)
-{
-    struct pollfd waited = {.fd = (int) alarm, .events = POLLIN};
-    /* Whatever ends it, a signal or an error, the caller looks again. */
-    (void) poll(&waited, alarm >= 0 ? 1 : 0, alarm >= 0 ? POLL_MS : RETRY_MS);
-}
-
-void
-zpy_os_alarm_drop(void)
-{
-    if (timer >= 0) {
-        (void) close(timer); /* The child's copy of a descriptor without data. */
-        timer = -1;
-    }
-}
+/* ---- threads ---- */
 
 int
 zpy_os_thread_start(pthread_t *thread_out, size_t stack_bytes, void *(*run)(void *), void *argument)

@@ -257,6 +257,12 @@ zpy_os_now_ns(void)
 
 static HANDLE timer = NULL;
 
+void
+zpy_os_alarm_open(void)
+{
+    /* Any thread can wait for the timer. */
+}
+
 intptr_t
 zpy_os_alarm_set(uint64_t at_ns)
 {
@@ -282,6 +288,12 @@ zpy_os_alarm_wait(intptr_t alarm)
     } else {
         Sleep(RETRY_MS);
     }
+}
+
+void
+zpy_os_alarm_close(void)
+{
+    zpy_os_alarm_drop();
 }
 
 void

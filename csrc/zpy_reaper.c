@@ -133,12 +133,18 @@ run(void *argument)
 #if defined(__linux__)
     (void) pthread_setname_np(pthread_self(), "zpy-reaper"); /* For ps and debuggers only. */
 #endif
+    zpy_lock();
+    zpy_os_alarm_open();
+    zpy_unlock();
     for (;;) {
         zpy_fatal_unblock_faults();
         zpy_lock();
         bool const stopping = state == STOPPING;
         bool const more = !stopping && reap_batch();
         intptr_t const alarm = more || stopping ? -1 : arm();
+        if (stopping) {
+            zpy_os_alarm_close();
+        }
         zpy_unlock();
         if (stopping) {
             return NULL;

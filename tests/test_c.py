@@ -73,7 +73,7 @@ def compiled(build: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
             core = sorted(str(path) for path in ROOT.glob("csrc/*.c"))
             source = str(ROOT / "tests/c" / f"{name}.c")
             flags = ["-std=c11", *SANITIZERS[sanitizer], *DEBUG, *WARNINGS, *EXTRA.get(name, [])]
-            libraries = [*sodium.archives, *sodium.link_flags, "-pthread"]
+            libraries = [*sodium.archives, *sodium.link_flags, "-pthread", "-lrt"]
             command = [*compiler, *flags, *sodium.compile_flags, f"-I{ROOT / 'csrc'}", source, *core, *libraries]
             subprocess.run([*command, "-o", str(program)], check=True)
         return program

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import CellExpiredError
 from zeroizepy.memory import stats
+
+if TYPE_CHECKING:
+    from support.children import Child
 
 IDLE = "time.sleep(5)"
 BUSY = "sum(range(10**10))"  # One call into C that holds the GIL for minutes.
@@ -25,6 +30,7 @@ deadline = time.clock_gettime(time.CLOCK_BOOTTIME) + cell.expires_in
 print(int(ffi.cast("uintptr_t", lib.zpy_cell_address(cell._handle))), deadline, flush=True)
 """
 LATE_S = 0.010
+ALARM = signal.SIGRTMAX - 7  # What wakes the thread.
 
 
 @pytest.mark.parametrize("work", [IDLE, BUSY], ids=["idle", "busy"])
@@ -96,13 +102,13 @@ def test_cells_wiped_early_do_not_pile_up() -> None:
 
 
 def test_one_thread_that_no_signal_reaches() -> None:
-    """The thread has all signals blocked, so Python's handlers run where Python expects them."""
+    """The thread has all signals blocked, so Python's handlers run where Python expects them; it awaits one."""
     cell = CypherCell(b"x", ttl_sec=100)
     threads = [path for path in Path("/proc/self/task").iterdir() if (path / "comm").read_text() == "zpy-reaper\n"]
     assert len(threads) == 1
     blocked = (threads[0] / "status").read_text().split("SigBlk:")[1].split()[0]
     # All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
-    assert int(blocked, 16) | 1 << 8 | 1 << 18 | 3 << 31 == (1 << 64) - 1
+    assert int(blocked, 16) | 1 << 8 | 1 << 18 | 3 << 31 | 1 << (ALARM - 1) == (1 << 64) - 1
     cell.wipe()
 
 
@@ -116,3 +122,89 @@ def test_a_forked_child_keeps_the_deadline_of_an_inherited_cell() -> None:
             time.sleep(0.4)
             os._exit(0 if alive and bytes(view) == bytes(6) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# asleep() waits until the thread sleeps towards a far deadline; kept() is whether a near one is kept, nobody asking.
+ASLEEP = """
+import os, signal, time
+from zeroizepy import CypherCell
+ALARM = signal.SIGRTMAX - 7
+far = []
+def asleep():
+    far.append(CypherCell(b"x", ttl_sec=3600))
+    time.sleep(0.1)
+def kept():
+    with CypherCell(b"secret", ttl_sec=0.2).borrow() as view:
+        assert bytes(view) == b"secret"
+        end = time.monotonic() + 5
+        while bytes(view) != bytes(6) and time.monotonic() < end:
+            time.sleep(0.01)
+        return bytes(view) == bytes(6)
+def descriptors():
+    return {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
+            if os.path.lexists(f"/proc/self/fd/{name}")}
+"""
+
+
+def test_closing_all_descriptors_loses_no_deadline(child: Child) -> None:
+    """What a daemon does when it starts hides no later, sooner deadline from the thread."""
+    assert child.check(ASLEEP + "asleep(); os.closerange(3, 1024); print(kept())") == "True\n"
+
+
+def test_no_descriptor_is_used(child: Child) -> None:
+    """So none can be closed, nor its number be the program's own when a forked child tidies up."""
+    body = """
+before = descriptors()
+asleep()
+print(descriptors() == before, kept(), descriptors() == before)
+"""
+    assert child.check(ASLEEP + body) == "True True True\n"
+
+
+WAITS = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [ALARM])
+asleep()
+for _ in range(100):
+    os.kill(os.getpid(), ALARM)
+    {meanwhile}
+    info = signal.sigtimedwait([ALARM], 10)
+    assert info is not None and (info.si_code, info.si_pid) == (0, os.getpid()), info
+print(signal.sigtimedwait([ALARM], 0.05), kept())
+"""
+
+
+@pytest.mark.parametrize("meanwhile", ["pass", "time.sleep(0.005)"], ids=["at once", "later"])
+def test_signals_that_the_program_waits_for_are_its_own(child: Child, meanwhile: str) -> None:
+    """A program that uses the thread's signal for itself gets each one, as it was sent and once; deadlines hold."""
+    assert child.check(ASLEEP + WAITS.format(meanwhile=meanwhile)) == "None True\n"
+
+
+def test_signals_that_the_program_handles_are_its_own(child: Child) -> None:
+    """Each reaches the program's handler, once, and the thread's own never do."""
+    body = """
+calls = []
+signal.signal(ALARM, lambda number, frame: calls.append(number))
+asleep()
+for count in range(1, 101):
+    os.kill(os.getpid(), ALARM)
+    end = time.monotonic() + 10
+    while len(calls) < count and time.monotonic() < end:
+        time.sleep(0.001)
+print(kept(), len(calls))
+"""
+    assert child.check(ASLEEP + body) == "True 100\n"
+
+
+def test_a_signal_left_pending_holds_up_no_deadline(child: Child) -> None:
+    """While the program leaves one of its own unread, and when it ignores the number."""
+    body = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [ALARM])
+asleep()
+os.kill(os.getpid(), ALARM)
+time.sleep(0.05)
+print(kept(), signal.sigtimedwait([ALARM], 10).si_signo == ALARM)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [ALARM])
+signal.signal(ALARM, signal.SIG_IGN)
+print(kept())
+"""
+    assert child.check(ASLEEP + body) == "True True\nTrue\n"

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,8 +28,8 @@ static volatile int armed = 0;
 static volatile int counts[32];
 static char const *const names[] = {"mlock", "mprotect", "mmap",  "memfd_secret", "madvise", "ftruncate", "write",
                                     "pwrite", "fsync",   "fdatasync", "read",      "pread",   "unlink",    "munmap",
-                                    "prctl",  "setrlimit", "timerfd_create", "timerfd_settime", "pthread_create",
-                                    "clock_gettime", "poll"};
+                                    "prctl",  "setrlimit", "timer_create", "timer_settime", "pthread_create",
+                                    "clock_gettime", "poll", "sigtimedwait"};
 
 /* Begin (1) or end (0) to count and to fail; counts start again at 0. Returns how often a call of ours failed so far. */
 static volatile int failures = 0;
@@ -131,9 +131,10 @@ WRAP_IO(read, void *, (int fd, void *bytes, size_t length), (fd, bytes, length))
 WRAP_IO(pwrite, void const *, (int fd, void const *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
 WRAP_IO(pread, void *, (int fd, void *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
 
-WRAP(int, timerfd_create, (int clock, int flags), (clock, flags))
-WRAP(int, timerfd_settime, (int fd, int flags, struct itimerspec const *new, struct itimerspec *old),
-     (fd, flags, new, old))
+WRAP(int, timer_create, (clockid_t clock, struct sigevent *event, timer_t *timer), (clock, event, timer))
+WRAP(int, timer_settime, (timer_t timer, int flags, struct itimerspec const *new, struct itimerspec *old),
+     (timer, flags, new, old))
+WRAP(int, sigtimedwait, (sigset_t const *awaited, siginfo_t *info, struct timespec const *limit), (awaited, info, limit))
 WRAP(int, poll, (struct pollfd *fds, nfds_t count, int timeout), (fds, count, timeout))
 
 /* This one returns its error. */
