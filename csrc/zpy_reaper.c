@@ -180,6 +180,9 @@ settle(enum reaper_state new_state)
 int
 zpy_reaper_ensure(void)
 {
+    if (!zpy_pages_same_process()) {
+        return ZPY_OK; /* In a child of a raw clone() no cell has a deadline to keep. */
+    }
     lock_settled();
     bool const wanted = heap_count > 0 && state == STOPPED;
     state = wanted ? STARTING : state;
@@ -199,6 +202,9 @@ zpy_reaper_ensure(void)
 void
 zpy_reaper_stop(void)
 {
+    if (!zpy_pages_same_process()) {
+        return; /* In a child of a raw clone() there is no thread, and joining it would never end. */
+    }
     lock_settled();
     bool const running = state == RUNNING;
     if (running) {

@@ -327,6 +327,23 @@ def test_raw_clone(child: Child) -> None:
     assert child.check(PROGRAM + RAW + _dedent(body)) == "0\n0\n8\n"
 
 
+def test_raw_clone_beside_a_deadline(child: Child) -> None:
+    """Such a child has no thread to stop when it exits, and ends."""
+    need_x86_64()
+    body = """
+    import signal, time
+    cell = CypherCell(SECRET, ttl_sec=1000)
+    time.sleep(0.1)  # The thread is there, and asleep.
+    pid = raw_clone()
+    if pid == 0:
+        signal.alarm(20)
+        raise SystemExit(8)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    whole()
+    """
+    assert child.check(PROGRAM + RAW + _dedent(body)) == "8\n"
+
+
 WITNESS = """
 def addresses():
     found = []

@@ -2,6 +2,8 @@
  * "mlock" keeps to that backing. */
 #include "fatal.h"
 
+#include <sys/syscall.h>
+
 /* A handler that stood before finds zeros everywhere, in isolated cells too, and is called as it was installed. */
 static void
 dies_with_handler(int number)
@@ -168,6 +170,43 @@ test_circle(void)
     CHECK_EQUAL(seen->zeros, CELLS);
 }
 
+static void
+do_nothing(int number, siginfo_t *info, void *context)
+{
+    (void) number;
+    (void) info;
+    (void) context;
+}
+
+static void
+lives_without_fork_handlers(int number)
+{
+    handle(number, do_nothing, 0);
+    make_cells();
+    watch_all(1);
+    pid_t const pid = (pid_t) syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_EQUAL(zpy_cell_state(cells[0]), ZPY_FORKED);
+        strike(number);
+        CHECK_EQUAL(zpy_cell_state(cells[0]), ZPY_FORKED);
+        CHECK_EQUAL(zpy_cell_wipe(cells[0]), ZPY_OK);
+        _exit(5);
+    }
+    int status;
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK_EQUAL(status, 5 << 8);
+    CHECK_EQUAL(zpy_cell_state(cells[0]), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_verify(cells[0], (uint8_t const *) secret, sizeof secret), 1);
+}
+
+/* A child made behind the C library's back has holes where the cells were: a signal that it survives is not caught up with. */
+static void
+test_raw_clone(void)
+{
+    CHECK_EQUAL(in_child(lives_without_fork_handlers, SIGTERM), 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -179,6 +218,7 @@ main(int argc, char **argv)
     test_requests_with_handler();
     test_ignored();
     test_circle();
+    test_raw_clone();
     puts("ok");
     return 0;
 }
