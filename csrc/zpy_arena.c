@@ -339,7 +339,7 @@ zpy_arena_after_fork(void)
         struct zpy_run *const run = *link;
         zpy_pages_after_fork(&run->pages);
         if (run->pages.inherit) {
-            (void) zpy_budget_charge(run->pages.bytes, (run->shelf & ZPY_SHELF_SCRATCH) != 0); /* The parent could. */
+            zpy_budget_hold(run->pages.bytes, (run->shelf & ZPY_SHELF_SCRATCH) != 0);
             run_count++;
             link = &run->next;
         } else {

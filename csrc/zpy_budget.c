@@ -60,6 +60,15 @@ is_refused(uint64_t sum)
     return true;
 }
 
+void
+zpy_budget_hold(size_t bytes, bool scratch)
+{
+    charged[scratch] += bytes;
+    if (charged[0] + charged[1] > peak) {
+        peak = charged[0] + charged[1];
+    }
+}
+
 bool
 zpy_budget_charge(size_t bytes, bool scratch)
 {
@@ -69,10 +78,7 @@ zpy_budget_charge(size_t bytes, bool scratch)
     if (spent || is_refused(held + bytes)) {
         return false;
     }
-    charged[scratch] += bytes;
-    if (held + bytes > peak) {
-        peak = held + bytes;
-    }
+    zpy_budget_hold(bytes, scratch);
     return true;
 }
 
@@ -82,10 +88,17 @@ zpy_budget_has_reserve(size_t bytes)
     return fits(charged[1], bytes, reserve());
 }
 
+/* Too much would make the sum wrap, and with it the budget would be spent for ever. */
+static void
+take_off(size_t bytes, bool scratch)
+{
+    charged[scratch] -= bytes < charged[scratch] ? bytes : charged[scratch];
+}
+
 void
 zpy_budget_refund(size_t bytes, bool scratch)
 {
-    charged[scratch] -= bytes;
+    take_off(bytes, scratch);
     forget_refusals();
 }
 
@@ -93,7 +106,7 @@ void
 zpy_budget_refused(size_t bytes, bool scratch, int status)
 {
     uint64_t const sum = charged[0] + charged[1];
-    charged[scratch] -= bytes;
+    take_off(bytes, scratch);
     if (status == ZPY_LOCK_LIMIT) {
         refused_at = sum;
         refusals += refusals < PATIENT_REFUSALS + DOUBLINGS;

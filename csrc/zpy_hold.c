@@ -302,7 +302,7 @@ zpy_hold_after_fork(void)
             (void) zpy_pages_protect(&own->pages, false); /* Left accessible is weaker, never wrong. */
         }
         if (own->pages.inherit) {
-            (void) zpy_budget_charge(own->pages.bytes, false); /* The parent could. */
+            zpy_budget_hold(own->pages.bytes, false);
             link = &own->next;
         } else {
             unlink_own(own);

@@ -69,6 +69,8 @@ void zpy_budget_set(uint64_t budget_bytes);
 bool zpy_budget_charge(size_t bytes, bool scratch);
 /* Would so many more bytes of scratch stay within the reserve? */
 bool zpy_budget_has_reserve(size_t bytes);
+/* Count them without asking whether they fit: a child has them already. */
+void zpy_budget_hold(size_t bytes, bool scratch);
 void zpy_budget_refund(size_t bytes, bool scratch);
 /* Pages that were charged could not be mapped: refund them, and remember where the kernel's limit is. */
 void zpy_budget_refused(size_t bytes, bool scratch, int status);
