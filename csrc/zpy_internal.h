@@ -83,9 +83,13 @@ void zpy_budget_stats(struct zpy_stats *stats_out);
 int zpy_registry_add(struct zpy_pages *pages);
 /* Take it out. False when a walk is under way, and then the pages have to stay mapped. */
 bool zpy_registry_remove(struct zpy_pages *pages);
-/* The same for a fork handler, which holds zpy_pages_lock, in a child, which has one thread. */
+/* The same for a fork handler in a child, which has one thread. */
 void zpy_registry_forget(struct zpy_pages *pages);
 void zpy_registry_after_fork(void);
+/* In a child, of a run that lives on there. */
+void zpy_registry_keep(struct zpy_pages const *pages);
+/* Then: forget all other runs. What the child has a copy of is zeroed and unmapped. */
+void zpy_registry_drop_strays(void);
 /* Between these two, access may be taken away from a run, unless the first says false. */
 bool zpy_registry_begin_closing(void);
 void zpy_registry_end_closing(void);

@@ -201,6 +201,7 @@ zpy_pages_after_fork(struct zpy_pages *pages)
     if (pages->inherit) {
         /* Locks do not pass through fork. */
         pages->locked = zpy_os_lock(pages->base, pages->bytes) == ZPY_OK;
+        zpy_registry_keep(pages);
         return;
     }
     pages->locked = false;

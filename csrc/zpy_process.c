@@ -25,15 +25,16 @@ after_fork_in_parent(void)
     zpy_unlock();
 }
 
-/* Runs with the locks that the forking thread took, so nothing is half done. */
+/* Runs with the locks that the forking thread took, so nothing that they guard is half done. */
 static void
 after_fork_in_child(void)
 {
+    zpy_pages_unlock(); /* First, for pages are unmapped below; no other thread is here. */
     zpy_pages_mark_process();
     zpy_registry_after_fork();
     zpy_fatal_after_fork();
     zpy_cells_after_fork();
-    zpy_pages_unlock();
+    zpy_registry_drop_strays();
     zpy_unlock();
 }
 

@@ -22,7 +22,8 @@
 struct zpy_record {
     _Atomic(uint8_t *) base; /* Null: holds no run. */
     _Atomic size_t bytes;
-    atomic_bool inherit;
+    atomic_bool inherited; /* Would a child get a copy of it? */
+    bool is_kept;          /* For the fork handler of a child: the run lives on there. */
     struct zpy_record *next_free;
 };
 
@@ -79,7 +80,7 @@ zpy_registry_add(struct zpy_pages *pages)
     struct zpy_record *const record = take_record();
     if (record != NULL) {
         atomic_store(&record->bytes, pages->bytes);
-        atomic_store(&record->inherit, pages->inherit);
+        atomic_store(&record->inherited, pages->fork == ZPY_FORK_INHERITED);
         atomic_store(&record->base, pages->base); /* Last: from here on a walk wipes it. */
     }
     zpy_pages_unlock();
@@ -127,6 +128,35 @@ zpy_registry_after_fork(void)
     atomic_store(&closings, 0);
 }
 
+void
+zpy_registry_keep(struct zpy_pages const *pages)
+{
+    pages->record->is_kept = true;
+}
+
+/* Runs that another thread had mapped, but not yet handed over, when this one forked: that thread is not in the child. */
+void
+zpy_registry_drop_strays(void)
+{
+    for (struct block *block = atomic_load(&first_block); block != NULL; block = atomic_load(&block->next)) {
+        for (size_t index = 0; index < BLOCK_RECORDS; index++) {
+            struct zpy_record *const record = &block->records[index];
+            struct zpy_pages pages = {.base = atomic_load(&record->base), .bytes = atomic_load(&record->bytes)};
+            bool const is_stray = pages.base != NULL && !record->is_kept;
+            pages.record = record;
+            record->is_kept = false;
+            if (is_stray && atomic_load(&record->inherited)) {
+                if (zpy_pages_protect(&pages, true) == ZPY_OK) {
+                    sodium_memzero(pages.base, pages.bytes);
+                }
+                zpy_pages_unmap(&pages);
+            } else if (is_stray) {
+                zpy_registry_forget(&pages); /* Zeros; or a hole, and what comes to be there is somebody else's. */
+            }
+        }
+    }
+}
+
 static void
 pause_briefly(void)
 {
@@ -169,7 +199,7 @@ zpy_registry_wipe(bool inherited_only)
         for (size_t index = 0; index < BLOCK_RECORDS; index++) {
             struct zpy_record *const record = &block->records[index];
             struct zpy_pages const pages = {.base = atomic_load(&record->base), .bytes = atomic_load(&record->bytes)};
-            if (pages.base == NULL || (inherited_only && !atomic_load(&record->inherit))) {
+            if (pages.base == NULL || (inherited_only && !atomic_load(&record->inherited))) {
                 continue;
             }
             /* Opens isolated cells; what cannot be opened would kill us here, with all other runs still to be wiped. */
