@@ -61,9 +61,11 @@ end_large_life(struct zpy_entry *entry, uint64_t index, enum zpy_state state)
     entry->pins++;
     note_pinned(entry);
     note_end(entry, state);
+    entry->own->is_ending = true; /* Should another thread fork now, see end_for_others. */
     zpy_unlock();
     sodium_memzero(entry->data, entry->length);
     zpy_lock();
+    entry->own->is_ending = false;
     zpy_entry_drop_pin(entry, index);
 }
 
@@ -172,6 +174,25 @@ zpy_cells_after_wipe(void)
     zpy_seal_forget(true);
 }
 
+/* In a child, which has its own copy of wiped cells that are pinned: threads that were still zeroing one, or writing to it
+ * and would have zeroed it with their pin, stayed with the parent. */
+static void
+end_for_others(void)
+{
+    for (uint64_t index = 1; inherited_pins > 0 && index < zpy_entry_count(); index++) {
+        struct zpy_entry *const entry = zpy_entry_at(index);
+        bool const is_over = entry->state == CELL_EXPIRED || entry->state == CELL_DEAD;
+        if (!is_over || !entry->inherit || entry->pins == 0) {
+            continue;
+        }
+        sodium_memzero(entry->data, entry->length);
+        if (entry->own != NULL && entry->own->is_ending) {
+            entry->own->is_ending = false;
+            zpy_entry_drop_pin(entry, index);
+        }
+    }
+}
+
 void
 zpy_cells_after_fork(void)
 {
@@ -183,6 +204,7 @@ zpy_cells_after_fork(void)
     zpy_arena_after_fork();
     zpy_seal_after_fork();
     zpy_hold_after_fork();
+    end_for_others();
 }
 
 void

@@ -22,6 +22,7 @@ struct zpy_own_pages {
     struct zpy_own_pages *next;
     struct zpy_own_pages **link;
     uint32_t open_count; /* Users at this moment; no access at 0. */
+    bool is_ending;      /* A thread zeroes them without the lock, and holds a pin for it. */
 };
 
 /* A million of these must fit: no field stands twice. */

@@ -28,9 +28,11 @@ SANITIZERS = {
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-# What single programs need beyond that: the fuzzer sees each run of pages come and go, the other each thread.
+# What single programs need beyond that: the fuzzer sees each run of pages come and go, another each thread; in test_fork a
+# thread stops at one place while another forks.
 EXTRA = {
     "fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"],
+    "test_fork": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_protect,--wrap=sodium_memzero"],
     "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join"],
 }
 # A leak or a race ends a program with a status of its own, whatever the environment of the tests says.
@@ -151,6 +153,14 @@ def test_core_without_races(run: Run, backing: str) -> None:
 def test_reaper(run: Run, backing: str, sanitizer: str) -> None:
     """The core's thread is started and stopped by several threads at once, and deadlines are kept."""
     done = run("test_reaper", backing, sanitizer=sanitizer)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_fork(run: Run, backing: str) -> None:
+    """A child of a process with threads has no secret without an owner, and no claim on memory of others."""
+    done = run("test_fork", backing)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 
