@@ -85,6 +85,7 @@ struct work {
     uint32_t options;
     size_t length;
     uint64_t cell; /* To be wiped; 0: make one, and then it is this. */
+    bool expires;  /* Wipe it as the thread does that keeps deadlines. */
 };
 
 static void *
@@ -94,7 +95,11 @@ work(void *argument)
     static uint8_t secret[LARGE_BYTES];
     memset(secret, SECRET, sizeof secret);
     stops_at = what->place;
-    if (what->cell != 0) {
+    if (what->expires) {
+        zpy_lock();
+        CHECK(zpy_entry_expire(what->cell));
+        zpy_unlock();
+    } else if (what->cell != 0) {
         CHECK_EQUAL(zpy_cell_wipe(what->cell), ZPY_OK);
     } else {
         what->cell = made(zpy_cell_create(secret, what->length, what->options, 0, 0));
@@ -220,11 +225,11 @@ test_pages_being_filled(enum place place)
 }
 
 static uint64_t
-inherited_cell(void)
+inherited_cell(uint64_t ttl_ns)
 {
     static uint8_t secret[LARGE_BYTES];
     memset(secret, SECRET, sizeof secret);
-    uint64_t const cell = made(zpy_cell_create(secret, sizeof secret, ZPY_ISOLATED | ZPY_INHERIT, 0, 0));
+    uint64_t const cell = made(zpy_cell_create(secret, sizeof secret, ZPY_ISOLATED | ZPY_INHERIT, ttl_ns, 0));
     last_mapped = (struct zpy_pages){.base = zpy_cell_address(cell), .bytes = LARGE_BYTES};
     return cell;
 }
@@ -240,14 +245,22 @@ has_ended_it(void)
 }
 
 static void
-test_pages_being_wiped(void)
+has_expired_it(void)
 {
-    ended = inherited_cell();
-    struct work what = {.place = ENDING, .cell = ended};
-    fork_during(&what, sees_secret, has_ended_it);
+    CHECK_EQUAL(zpy_cell_state(ended), ZPY_EXPIRED);
+    has_nothing_of_it();
+    CHECK_EQUAL(zpy_cell_wipe(ended), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_state(ended), ZPY_WIPED);
+}
+
+static void
+test_pages_being_wiped(bool expires)
+{
+    ended = inherited_cell(expires ? UINT64_C(3600) * 1000000000U : 0);
+    struct work what = {.place = ENDING, .cell = ended, .expires = expires};
+    fork_during(&what, sees_secret, expires ? has_expired_it : has_ended_it);
     CHECK_EQUAL(stats().pinned, 0);
-    CHECK(is_unmapped());
-    CHECK_EQUAL(munmap(last_mapped.base - zpy_pages_round(1), LARGE_BYTES + 2 * zpy_pages_round(1)), 0);
+    CHECK_EQUAL(zpy_cell_wipe(ended), ZPY_OK);
 }
 
 /* With a view of it open in the child, its pages stay for that view, and are zeros. */
@@ -265,7 +278,7 @@ static void
 test_pinned_pages_being_wiped(void)
 {
     size_t length;
-    ended = inherited_cell();
+    ended = inherited_cell(0);
     CHECK(pinned(ended, &length) == last_mapped.base);
     struct work what = {.place = ENDING, .cell = ended};
     fork_during(&what, sees_secret, reads_zeros);
@@ -322,7 +335,7 @@ static void
 test_lowered_budget(void)
 {
     for (size_t index = 0; index < KEPT; index++) {
-        kept[index] = inherited_cell();
+        kept[index] = inherited_cell(0);
     }
     zpy_lock();
     zpy_budget_set(zpy_pages_round(1));
@@ -350,13 +363,15 @@ main(int argc, char **argv)
     in_child(notes_locked);
     test_pages_being_filled(FILLED);
     test_pages_being_filled(CLOSED);
-    test_pages_being_wiped();
+    test_pages_being_wiped(false);
+    test_pages_being_wiped(true);
     test_pinned_pages_being_wiped();
     test_lowered_budget();
     test_written_late(0);
     test_written_late(ZPY_ISOLATED);
     test_written_late(ZPY_SEALED);
     CHECK_EQUAL(stats().cells, 0);
+    zpy_reaper_stop();
     puts("ok");
     return 0;
 }
