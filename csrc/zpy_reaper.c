@@ -31,6 +31,10 @@ static size_t stale_count = 0;
 /* What changes a state that is on its way to another is one thread, outside the lock; the others wait for it. */
 static enum reaper_state { STOPPED, STARTING, RUNNING, STOPPING } state = STOPPED;
 static pthread_t reaper; /* Set in RUNNING and STOPPING. */
+/* Out of the heap and not ended yet: [due_next, due_count). Where a child finds them, for the lock is away now and then. */
+static uint64_t due[BATCH];
+static size_t due_next = 0;
+static size_t due_count = 0;
 
 /* ---- the heap ---- */
 
@@ -108,21 +112,23 @@ static bool
 reap_batch(void)
 {
     uint64_t const now = zpy_entry_now_ns();
-    uint64_t due[BATCH];
     size_t count = 0;
     while (count < BATCH && heap_count > 0 && heap[0].at_ns <= now) {
         /* Where the last of the heap is due, too, it goes without any sifting. */
         due[count] = heap[heap_count - 1].at_ns <= now ? heap[--heap_count].cell : pop().cell;
         zpy_entry_prefetch(due[count++], false);
     }
+    due_count = count;
     for (size_t index = 0; index < count + AHEAD; index++) {
         if (index < count) {
             zpy_entry_prefetch(due[index], true);
         }
-        if (index >= AHEAD && !zpy_entry_expire(due[index - AHEAD]) && stale_count > 0) {
+        due_next = index >= AHEAD ? index - AHEAD : 0;
+        if (index >= AHEAD && !zpy_entry_expire(due[due_next]) && stale_count > 0) {
             stale_count--;
         }
     }
+    due_count = 0;
     return count == BATCH;
 }
 
@@ -257,5 +263,12 @@ zpy_reaper_after_fork(void)
 {
     state = STOPPED;
     zpy_os_alarm_drop();
+    for (; due_next < due_count; due_next++) {
+        struct zpy_entry const *const entry = zpy_entry_find(due[due_next]);
+        if (zpy_entry_awaits(entry)) {
+            (void) zpy_reaper_add(due[due_next], entry->deadline_ns); /* Without memory it holds at each use. */
+        }
+    }
+    due_count = 0;
     sweep();
 }

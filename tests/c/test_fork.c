@@ -1,142 +1,14 @@
 /* test_fork.c: a child of fork() has no secret that nobody there owns, and its parent's other threads leave nothing half done
  * in it. Argument: "mlock" keeps to that backing.
  *
- * A thread is stopped at one place, through the linker's --wrap of three functions, and the process forks while it stands
- * there. What a child finds wrong ends it by abort(). */
-#include "zpy_entry.h"
-
-#include "cells.h"
+ * A thread is stopped at one place, and the process forks while it stands there (stops.h). */
+#include "stops.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #define BUDGET_BYTES ((uint64_t) 4096 * 1024)
-#define LARGE_BYTES ((size_t) 64 * 1024)
-#define TIMEOUT_S 60
-#define SECRET 0x53
 #define FOREIGN 0xAA
-
-/* ---- a thread that stops ---- */
-
-enum place { NOWHERE, MAPPED, FILLED, CLOSED, ENDING };
-
-static _Thread_local enum place stops_at = NOWHERE;
-static sem_t arrived;
-static sem_t goes_on;
-static struct zpy_pages last_mapped; /* By the thread that stops. */
-
-static void
-pass(enum place place)
-{
-    if (stops_at == place) {
-        stops_at = NOWHERE;
-        CHECK_EQUAL(sem_post(&arrived), 0);
-        CHECK_EQUAL(sem_wait(&goes_on), 0);
-    }
-}
-
-int __real_zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out);
-int __wrap_zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out);
-int __real_zpy_pages_protect(struct zpy_pages const *pages, bool accessible);
-int __wrap_zpy_pages_protect(struct zpy_pages const *pages, bool accessible);
-void __real_sodium_memzero(void *const bytes, size_t const length);
-void __wrap_sodium_memzero(void *const bytes, size_t const length);
-
-int
-__wrap_zpy_pages_map(size_t bytes, bool inherit, struct zpy_pages *pages_out)
-{
-    int const status = __real_zpy_pages_map(bytes, inherit, pages_out);
-    if (stops_at != NOWHERE) {
-        last_mapped = *pages_out;
-    }
-    pass(MAPPED);
-    return status;
-}
-
-int
-__wrap_zpy_pages_protect(struct zpy_pages const *pages, bool accessible)
-{
-    if (!accessible) {
-        pass(FILLED);
-    }
-    int const status = __real_zpy_pages_protect(pages, accessible);
-    if (!accessible) {
-        pass(CLOSED);
-    }
-    return status;
-}
-
-/* Stops in the middle. */
-void
-__wrap_sodium_memzero(void *const bytes, size_t const length)
-{
-    __real_sodium_memzero(bytes, length / 2);
-    if (length == LARGE_BYTES) {
-        pass(ENDING);
-    }
-    __real_sodium_memzero((uint8_t *) bytes + length / 2, length - length / 2);
-}
-
-struct work {
-    enum place place;
-    uint32_t options;
-    size_t length;
-    uint64_t cell; /* To be wiped; 0: make one, and then it is this. */
-    bool expires;  /* Wipe it as the thread does that keeps deadlines. */
-};
-
-static void *
-work(void *argument)
-{
-    struct work *const what = argument;
-    static uint8_t secret[LARGE_BYTES];
-    memset(secret, SECRET, sizeof secret);
-    stops_at = what->place;
-    if (what->expires) {
-        zpy_lock();
-        CHECK(zpy_entry_expire(what->cell));
-        zpy_unlock();
-    } else if (what->cell != 0) {
-        CHECK_EQUAL(zpy_cell_wipe(what->cell), ZPY_OK);
-    } else {
-        what->cell = made(zpy_cell_create(secret, what->length, what->options, 0, 0));
-    }
-    CHECK_EQUAL(stops_at, NOWHERE);
-    return NULL;
-}
-
-static void
-in_child(void (*check)(void))
-{
-    pid_t const child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        (void) alarm(TIMEOUT_S);
-        check();
-        _exit(0);
-    }
-    int status;
-    CHECK_EQUAL(waitpid(child, &status, 0), child);
-    CHECK_EQUAL(status, 0);
-}
-
-/* Have another thread do this work, and while it stands at its place, check in the parent, fork, and check in the child. */
-static void
-fork_during(struct work *what, void (*in_parent)(void), void (*check)(void))
-{
-    pthread_t thread;
-    CHECK_EQUAL(pthread_create(&thread, NULL, work, what), 0);
-    CHECK_EQUAL(sem_wait(&arrived), 0);
-    if (in_parent != NULL) {
-        in_parent();
-    }
-    in_child(check);
-    CHECK_EQUAL(sem_post(&goes_on), 0);
-    CHECK_EQUAL(pthread_join(thread, NULL), 0);
-}
 
 /* ---- memory that is not ours ---- */
 
@@ -311,6 +183,61 @@ test_written_late(uint32_t options)
     CHECK_EQUAL(zpy_cell_unpin(ended), ZPY_WIPED);
 }
 
+/* ---- deadlines ---- */
+
+#define TTL_NS ((uint64_t) 200 * 1000000U)
+
+static uint64_t waiting[3]; /* The second is large: the thread that keeps deadlines stops at it. */
+static uint8_t const *first;
+static uint8_t const *last;
+
+static void
+keeps_them_all(void)
+{
+    CHECK_EQUAL(zpy_reaper_ensure(), ZPY_OK);
+    CHECK(goes_to_zero(first) && goes_to_zero(last));
+}
+
+/* All three in one batch: they are due when that thread gets the lock. False when the machine was too slow for that. */
+static bool
+fall_due_together(void)
+{
+    zpy_lock();
+    bool const in_time = zpy_entry_awaits(zpy_entry_find(waiting[0]));
+    while (in_time && zpy_entry_now_ns() < zpy_entry_find(waiting[2])->deadline_ns + 2000000U) {
+        CHECK_EQUAL(usleep(1000), 0);
+    }
+    atomic_store(&anyone_stops_at, in_time ? ENDING : NOWHERE);
+    zpy_unlock();
+    return in_time;
+}
+
+/* Cells whose turn comes after one that is just expiring meet their deadline in the child, too. */
+static void
+test_deadlines_in_one_batch(void)
+{
+    bool in_time = false;
+    while (!in_time) {
+        uint8_t const byte = SECRET;
+        waiting[0] = made(zpy_cell_create(&byte, 1, ZPY_INHERIT, TTL_NS, 0));
+        first = zpy_cell_address(waiting[0]);
+        waiting[1] = inherited_cell(TTL_NS);
+        waiting[2] = made(zpy_cell_create(&byte, 1, ZPY_INHERIT, TTL_NS, 0));
+        last = zpy_cell_address(waiting[2]);
+        in_time = fall_due_together();
+        if (in_time) {
+            CHECK_EQUAL(sem_wait(&arrived), 0);
+            CHECK(*first == SECRET || *last == SECRET); /* The control: one of them waits for its turn. */
+            in_child(keeps_them_all);
+            CHECK_EQUAL(sem_post(&goes_on), 0);
+            zpy_reaper_stop(); /* Waits until it went on, or the next thread that stops would go on in its place. */
+        }
+        for (size_t index = 0; index < 3; index++) {
+            CHECK_EQUAL(zpy_cell_wipe(waiting[index]), ZPY_OK);
+        }
+    }
+}
+
 /* ---- the budget ---- */
 
 #define KEPT 8
@@ -360,6 +287,7 @@ main(int argc, char **argv)
     test_pages_just_mapped(ZPY_INHERIT, ZPY_SLOT_MAX);
     locked_before = mmap(NULL, sizeof *locked_before, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(locked_before != MAP_FAILED);
+    test_deadlines_in_one_batch();
     in_child(notes_locked);
     test_pages_being_filled(FILLED);
     test_pages_being_filled(CLOSED);
