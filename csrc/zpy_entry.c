@@ -66,7 +66,9 @@ zpy_lock_missed_wipe(void)
 void
 zpy_unlock(void)
 {
+    struct zpy_own_pages *const gone = zpy_hold_take_gone();
     (void) pthread_mutex_unlock(&the_lock);
+    zpy_hold_unmap(gone);
 }
 
 void

@@ -68,6 +68,9 @@ int zpy_entry_hold(struct zpy_entry *entry, uint8_t const *data, uint32_t option
 int zpy_entry_make_room(uint64_t cell);
 /* The pages that a cell's protection is that of. */
 struct zpy_pages const *zpy_entry_pages(struct zpy_entry const *entry);
+/* What zpy_unlock unmaps: taken with the lock, unmapped without. */
+struct zpy_own_pages *zpy_hold_take_gone(void);
+void zpy_hold_unmap(struct zpy_own_pages *taken);
 void zpy_hold_after_fork(void);
 
 /* ---- zpy_seal.c ---- */

@@ -6,6 +6,8 @@
 #include <string.h>
 
 static struct zpy_own_pages *all_own = NULL;
+/* Of cells that are gone, to be unmapped when the lock is given up: that takes long for large ones. */
+static struct zpy_own_pages *gone = NULL;
 
 /* ---- open and close ---- */
 
@@ -126,12 +128,31 @@ zpy_entry_release(struct zpy_entry *entry)
         /* The kernel zeroes pages before anybody else gets them; what a stale view wrote goes with them. */
         unlink_own(entry->own);
         zpy_budget_refund(entry->own->pages.bytes, false);
-        zpy_pages_unmap(&entry->own->pages);
-        free(entry->own);
+        entry->own->next = gone;
+        gone = entry->own;
         entry->own = NULL;
     }
     entry->data = NULL;
     return entry->is_damaged ? ZPY_CORRUPT : status;
+}
+
+struct zpy_own_pages *
+zpy_hold_take_gone(void)
+{
+    struct zpy_own_pages *const taken = gone;
+    gone = NULL;
+    return taken;
+}
+
+void
+zpy_hold_unmap(struct zpy_own_pages *taken)
+{
+    while (taken != NULL) {
+        struct zpy_own_pages *const next = taken->next;
+        zpy_pages_unmap(&taken->pages);
+        free(taken);
+        taken = next;
+    }
 }
 
 /* ---- begin ---- */

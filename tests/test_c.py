@@ -28,8 +28,8 @@ SANITIZERS = {
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-# What single programs need beyond that: the fuzzer sees each run of pages come and go, test_reaper each thread; in test_fork
-# a thread stops at one place while another forks.
+# What single programs need beyond that: the fuzzer sees each run of pages come and go, test_reaper each thread; in
+# test_fork a thread stops at one place while another forks.
 EXTRA = {
     "fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"],
     "test_fork": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_protect,--wrap=sodium_memzero"],
