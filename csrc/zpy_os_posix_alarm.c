@@ -12,6 +12,7 @@
 
 /* How long zpy_os_alarm_wait sleeps without a timer: queued signals are exhausted, or the platform has none like it. */
 #define RETRY_MS 2
+#define NAP_NS 20000
 
 #if defined(__linux__)
 
@@ -35,6 +36,13 @@ static bool has_timer = false;
 static pid_t sleeper = 0; /* The thread that waits; 0 for none. */
 
 #endif
+
+void
+zpy_os_nap(void)
+{
+    struct timespec const nap = {.tv_nsec = NAP_NS};
+    (void) nanosleep(&nap, NULL); /* Waking early does no harm. */
+}
 
 uint64_t
 zpy_os_now_ns(void)

@@ -242,6 +242,12 @@ zpy_os_lock_budget(void)
 
 /* ---- time and threads ---- */
 
+void
+zpy_os_nap(void)
+{
+    (void) SwitchToThread(); /* Nobody else to run is as good. */
+}
+
 /* Interrupt time counts sleep and hibernation, as its "unbiased" twin does not. Before Windows 10 the tick count does so, too,
  * in steps of 10 to 16 ms. */
 uint64_t

@@ -6,5 +6,6 @@ struct timespec {
     time_t tv_sec;
     long tv_nsec;
 };
+int nanosleep(struct timespec const *nap, struct timespec *left);
 int clock_gettime(clockid_t clock, struct timespec *now);
 #endif
