@@ -148,7 +148,7 @@ def test_small_budget_is_serious(cli: Cli) -> None:
 def test_help_says_what_is_serious(cli: Cli) -> None:
     """Severities and the exit status stand where the user looks."""
     text = " ".join(cli("doctor", "--help").out.split())
-    for words in ("less than 64 KiB", "unencrypted swap, and secrets that are not locked", "Exit status 1 when"):
+    for words in ("less than 48 KiB", "unencrypted swap, and secrets that are not locked", "Exit status 1 when"):
         assert words in text
 
 
