@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
 
+    from support.children import Child
+
 TEXT = "hunter2SECRET-XYZ-0001"
 LARGE = TEXT.encode() * (1 << 20)
 DEAD = CryptoKey.generate()
@@ -101,3 +103,20 @@ def test_frames_and_message(call: str) -> None:
     assert TEXT not in str(caught.value)
     if call not in IN_THE_WRONG_PLACE:
         assert found_in(caught.value.__traceback__, "zeroizepy") == []
+
+
+def test_errors_of_a_script_get_out(child: Child) -> None:
+    """An exception raised by a program that is no module of a package reaches it as it is."""
+    body = """
+    import zeroizepy
+    class Own:
+        def borrow(self):
+            raise RuntimeError("the program's own")
+    assert __package__ is None
+    for take in (zeroizepy.SecureMemory.from_bytes, zeroizepy.CypherCell, zeroizepy.CryptoKey):
+        try:
+            take(Own())
+        except RuntimeError as error:
+            print(error)
+    """
+    assert child.check(body) == "the program's own\n" * 3

@@ -21,11 +21,13 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any, NoReturn
 
 __all__ = [
     "LENIENT",
     "POLICIES",
+    "POLICY_BITS",
     "STRICT",
     "as_buffer",
     "clear_locals",
@@ -68,6 +70,7 @@ POLICIES = ("seal", "strict")
 """What happens to a new secret when nothing more can be locked: it is sealed, or refused."""
 STRICT = 1 << 30
 LENIENT = 1 << 29
+POLICY_BITS = STRICT | LENIENT
 """Option bits that are not for the core: a policy given for one secret, whatever the process's is."""
 MAX_CELL_BYTES = 1 << 40
 SHOWN_CHARACTERS = 12
@@ -182,24 +185,26 @@ def set_policy(policy: str) -> str:
     return before
 
 
-def make_cell(make: Callable[[int], int], options: int, size: int | None = None, refused: int = 0) -> int:
+def make_cell(make: Callable[[int], int], options: int) -> int:
     """Create a cell; where nothing more can be locked for it, a sealed one instead, unless the policy is strict.
 
     Args:
         make: Calls the core with these options. Returns a handle, or minus a status.
         options: ZPY_* bits, and STRICT or LENIENT.
-        size: Bytes of the secret where they are known. Over 4096 it cannot be sealed.
-        refused: What `make` answered already.
 
     Returns:
         The handle, or minus a status other than ZPY_OK.
     """
-    bits = options & ~(STRICT | LENIENT)
-    handle = refused or make(bits)
+    handle = make(options & ~POLICY_BITS)
+    return _seal_instead(make, options) if handle == -lib.ZPY_LOCK_LIMIT else handle
+
+
+def _seal_instead(make: Callable[[int], int], options: int) -> int:
+    """What becomes of a cell that found no room. The core refuses again what is too long to be sealed."""
     is_strict = options & STRICT or (_policy == "strict" and not options & LENIENT)
-    if handle != -lib.ZPY_LOCK_LIMIT or is_strict or bits & lib.ZPY_SEALED or (size or 0) > LARGE_BYTES:
-        return handle
-    sealed = make(bits & ~lib.ZPY_ISOLATED | lib.ZPY_SEALED)
+    if is_strict or options & lib.ZPY_SEALED:
+        return int(-lib.ZPY_LOCK_LIMIT)
+    sealed = make(options & ~(POLICY_BITS | lib.ZPY_ISOLATED) | lib.ZPY_SEALED)
     if sealed > 0 and not _warned:
         try:
             _warn_sealed()
@@ -209,12 +214,17 @@ def make_cell(make: Callable[[int], int], options: int, size: int | None = None,
     return sealed
 
 
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a frame is this library's. A program that is run as a script has None for its package."""
+    return (frame.f_globals.get("__package__") or "").partition(".")[0] == __package__
+
+
 def _warn_sealed() -> None:
     import sys
     import warnings
 
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and (frame.f_globals.get("__package__") or "").partition(".")[0] == __package__:
+    while frame.f_back is not None and _is_ours(frame):
         level, frame = level + 1, frame.f_back
     stats = ffi.new("struct zpy_stats *")
     lib.zpy_stats_read(stats)
@@ -262,10 +272,9 @@ def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_read
     if size > MAX_CELL_BYTES:
         raise MemoryError(f"no memory for a secret of {size} bytes")
     create = core(size, "create")
-    bits = options & ~(STRICT | LENIENT)
-    handle = refused or int(create(data, size, bits, ttl_ns, max_reads))
-    if handle == -lib.ZPY_LOCK_LIMIT:
-        handle = make_cell(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options, size, handle)
+    handle = refused or int(create(data, size, options & ~POLICY_BITS, ttl_ns, max_reads))
+    if handle == -lib.ZPY_LOCK_LIMIT and size <= LARGE_BYTES:
+        handle = _seal_instead(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options)
     if handle < 0:
         raise_status(-handle, size)
     return handle
@@ -322,7 +331,7 @@ def clear_locals(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
-        if frame.f_globals.get("__package__", "").partition(".")[0] == __package__:
+        if _is_ours(frame):
             try:
                 frame.clear()
             except RuntimeError:

@@ -59,7 +59,7 @@ def limits_from(volatile: bool, ttl_sec: float | None, limits: CellLimits) -> Li
 
 def policy_of(limits: Limits) -> int:
     """The option bits for the cells that a source needs on the way: the policy that was given for the one it makes."""
-    return limits[0] & (_lib.STRICT | _lib.LENIENT)
+    return limits[0] & _lib.POLICY_BITS
 
 
 def reads_from(volatile: object, max_reads: object) -> int:
