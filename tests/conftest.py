@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,8 @@ import zeroizepy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+FAULTS = Path(__file__).parent / "support" / "faults.c"
 
 # A shell that starts the tests in the background has them ignore these two, and the children of the tests would, too.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
@@ -50,3 +55,15 @@ def no_leftover_cells() -> Iterator[None]:
     assert after.isolated <= before.isolated
     assert after.pinned <= before.pinned
     assert after.corruptions == before.corruptions
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The compiled library for LD_PRELOAD that makes system calls fail."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler (gcc or cc)")
+    target = tmp_path_factory.mktemp("faults") / "faults.so"
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wno-attributes", "-o", str(target), str(FAULTS), "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(target)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.children import Child, backing_names
+from support.children import Child, backing_names, need_core_files
 from support.tracer import watch_death
 
 from zeroizepy import process
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's ptrace and /proc")
 
@@ -94,11 +96,7 @@ for _ in range(10**6): pass
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGQUIT"])
 def test_core_file(mlocked: Child, tmp_path: Path, name: str, watched: bool) -> None:
     """A core file is left as it would be, and the status says so."""
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"needs a kernel.core_pattern that names a file in the working folder, not {pattern!r}")
-    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
-        pytest.skip("needs a hard RLIMIT_CORE above 0")
+    need_core_files()
     body = f"""
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))

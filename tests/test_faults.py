@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import subprocess
-from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
 from support.children import Child
 
-SOURCE = Path(__file__).parent / "support" / "faults.c"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The functions of each program: arm() begins the faults that ZPY_FAULT names, disarm() ends them.
 PROGRAM = """
@@ -41,18 +40,6 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 first = SecureMemory(4096)  # With the first secret come pages that a later one does not need.
 """
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The compiled library for LD_PRELOAD."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler (gcc or cc)")
-    target = tmp_path_factory.mktemp("faults") / "faults.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wno-attributes", "-o", str(target), str(SOURCE), "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(target)
 
 
 def run(child: Child, shim: str, faults: str, body: str, *arguments: str, policy: str = "strict") -> list[str]:

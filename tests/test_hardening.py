@@ -7,18 +7,14 @@ import json
 import os
 import re
 import resource
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.children import Child, backing_names
+from support.children import Child, backing_names, need_core_files
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's prctl and /proc")
 
-FAULTS = Path(__file__).parent / "support" / "faults.c"
-PATTERN = Path("/proc/sys/kernel/core_pattern")
 PRELUDE = """
 import json, os, resource, signal, sys, threading
 from zeroizepy import process
@@ -34,18 +30,6 @@ def status(name, thread="self"):
 def child() -> Child:
     """Starts programs; hardening is the same on each backing."""
     return Child(backing_names()[0])
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The compiled library that makes system calls fail."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler (gcc or cc)")
-    target = tmp_path_factory.mktemp("faults") / "faults.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wno-attributes", "-o", str(target), str(FAULTS), "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(target)
 
 
 def run(child: Child, body: str, *arguments: str, **options: object) -> list[str]:
@@ -68,11 +52,7 @@ def run(child: Child, body: str, *arguments: str, **options: object) -> list[str
 )
 def test_core_file(child: Child, tmp_path: Path, action: str, leaves_core: bool) -> None:
     """SIGSEGV leaves a core file in a process that nothing was done to, and none after either part."""
-    pattern = PATTERN.read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"needs a kernel.core_pattern that names a file in the working folder, not {pattern!r}")
-    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
-        pytest.skip("needs a hard RLIMIT_CORE above 0")
+    need_core_files()
     body = f"""
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import resource
 import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,15 @@ class Child:
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done.stdout
+
+
+def need_core_files() -> None:
+    """Skip a test that wants the kernel to leave core files in the working folder."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern.startswith("|") or "/" in pattern:
+        pytest.skip(f"needs a kernel.core_pattern that names a file in the working folder, not {pattern!r}")
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("needs a hard RLIMIT_CORE above 0")
 
 
 def need_root() -> None:
