@@ -170,7 +170,7 @@ fill(uint8_t *target, uint8_t const *data, size_t length, uint32_t options)
 static int
 hold_slot(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
 {
-    int const status = zpy_arena_obtain(entry->length, entry->inherit ? ZPY_SHELF_INHERIT : 0, &entry->slot);
+    int const status = zpy_arena_obtain(entry->length, zpy_shelf(entry->inherit, false), &entry->slot);
     if (status == ZPY_OK) {
         entry->data = entry->slot->data;
         fill(entry->data, data, entry->length, options);
@@ -191,7 +191,7 @@ hold_sealed(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
         return ZPY_NO_MEMORY;
     }
     /* From the slots that it will be opened into: one that can never be opened is not taken in. */
-    status = zpy_arena_obtain(entry->length, ZPY_SHELF_SCRATCH | (entry->inherit ? ZPY_SHELF_INHERIT : 0), &entry->slot);
+    status = zpy_arena_obtain(entry->length, zpy_shelf(entry->inherit, true), &entry->slot);
     if (status != ZPY_OK) {
         int const saved = errno;
         free(entry->sealed);
@@ -284,7 +284,7 @@ zpy_entry_make_room(uint64_t cell)
 {
     struct zpy_entry *entry = zpy_entry_find(cell);
     struct zpy_slot *slot = NULL;
-    int status = zpy_arena_obtain(entry->length, ZPY_SHELF_SCRATCH | (entry->inherit ? ZPY_SHELF_INHERIT : 0), &slot);
+    int status = zpy_arena_obtain(entry->length, zpy_shelf(entry->inherit, true), &slot);
     if (status != ZPY_OK) {
         return status;
     }

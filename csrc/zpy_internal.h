@@ -124,6 +124,12 @@ void zpy_fatal_after_fork(void);
 #define ZPY_SHELF_INHERIT 1U /* Slots that a forked child gets a copy of. */
 #define ZPY_SHELF_SCRATCH 2U /* Slots that sealed cells are opened into. */
 
+static inline unsigned
+zpy_shelf(bool inherit, bool scratch)
+{
+    return (inherit ? ZPY_SHELF_INHERIT : 0) | (scratch ? ZPY_SHELF_SCRATCH : 0);
+}
+
 struct zpy_run;
 struct zpy_slot {
     uint8_t *data;

@@ -77,7 +77,7 @@ keep_a_slot(void)
     if (!zpy_budget_has_reserve(zpy_pages_round(ZPY_SLOT_MAX + ZPY_CANARY_BYTES))) {
         return;
     }
-    if (zpy_arena_obtain(ZPY_SLOT_MAX, ZPY_SHELF_SCRATCH, &slot) == ZPY_OK) {
+    if (zpy_arena_obtain(ZPY_SLOT_MAX, zpy_shelf(false, true), &slot) == ZPY_OK) {
         zpy_arena_keep(slot);
         (void) zpy_arena_give(slot, 0); /* Nothing was in it; damage is counted in the stats. */
     }
@@ -91,8 +91,8 @@ zpy_seal_ensure(bool inherit)
     if (sealer->key != NULL) {
         return ZPY_OK;
     }
-    int const status = zpy_arena_obtain(KEY_BYTES + sizeof(crypto_aead_aes256gcm_state),
-                                        ZPY_SHELF_SCRATCH | (inherit ? ZPY_SHELF_INHERIT : 0), &slot);
+    int const status =
+        zpy_arena_obtain(KEY_BYTES + sizeof(crypto_aead_aes256gcm_state), zpy_shelf(inherit, true), &slot);
     if (status != ZPY_OK) {
         return status;
     }
