@@ -28,6 +28,10 @@ import atexit, ctypes, faulthandler, os, resource, signal, sys, threading
 from zeroizepy import *
 from zeroizepy import process
 from zeroizepy._lib import ffi, lib
+signal.alarm(100)  # What should have died and did not must not wait for ever.
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:  # As nohup does, or a shell for what it starts in the background.
+        signal.signal(number, signal.SIG_DFL)
 SECRET = b"0123456789abcdef" * 2
 secrets = [CypherCell(SECRET), CypherCell(SECRET, tier="isolated"), SecureMemory.from_bytes(SECRET), CryptoKey(SECRET)]
 def address(secret):
