@@ -260,6 +260,16 @@ int zpy_aead_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t
 int zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                           uint8_t const *nonce, uint64_t target);
 
+/* ---- names and file systems: ZPY_SYSTEM and errno on errors, ZPY_UNSUPPORTED where the system has no such call ---- */
+
+/* Rename within one directory, never onto a name that exists (EEXIST). Linux 3.15; EINVAL where the file system cannot. */
+int zpy_file_rename(int directory, char const *name, char const *new_name);
+/* Open path, which must lie beneath directory, through no symbolic link, and on the same mount unless may_cross is not 0.
+ * flags as for open(2). Linux 5.6. */
+int zpy_file_open_beneath(int directory, char const *path, int flags, int may_cross, int *fd_out);
+/* Flush the whole file system that fd is on. From Linux 5.8 on it tells of errors since fd was opened. */
+int zpy_file_sync_all(int fd);
+
 /* ---- overwriting files ---- */
 
 /* Aligned buffers for overwriting; used by one thread at a time. */
