@@ -267,6 +267,8 @@ int zpy_file_rename(int directory, char const *name, char const *new_name);
 /* Open path, which must lie beneath directory, through no symbolic link, and on the same mount unless may_cross is not 0.
  * flags as for open(2). Linux 5.6. */
 int zpy_file_open_beneath(int directory, char const *path, int flags, int may_cross, int *fd_out);
+/* How long the value of an extended attribute is, which is not read; -1 and errno on errors. */
+int64_t zpy_file_attribute_bytes(int fd, char const *name);
 /* Flush the whole file system that fd is on. From Linux 5.8 on it tells of errors since fd was opened. */
 int zpy_file_sync_all(int fd);
 
@@ -281,6 +283,7 @@ struct zpy_span_request {
     int direct;             /* fd has O_DIRECT now; cleared on fd when the file system refuses it. */
     uint64_t start;         /* Bytes [start, stop) are written; start is a multiple of 4096. */
     uint64_t stop;
+    int64_t shift;          /* When verifying: read this much further on, where the file lies on its device. */
     uint64_t stream_key;    /* A cell of 32 bytes: random from its keystream, seekable by offset. 0: pattern. */
     uint64_t stream_number; /* Which of the key's streams: one for each pass. */
     uint8_t const *pattern; /* Repeated, its phase counted from offset 0 of the file. */

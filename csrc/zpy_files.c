@@ -5,6 +5,7 @@
 
 #if defined(__linux__)
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #endif
 
@@ -73,6 +74,12 @@ zpy_file_open_beneath(int directory, char const *path, int flags, int may_cross,
 
 #if defined(__linux__)
 
+int64_t
+zpy_file_attribute_bytes(int fd, char const *name)
+{
+    return (int64_t) fgetxattr(fd, name, NULL, 0);
+}
+
 int
 zpy_file_sync_all(int fd)
 {
@@ -80,6 +87,15 @@ zpy_file_sync_all(int fd)
 }
 
 #else
+
+int64_t
+zpy_file_attribute_bytes(int fd, char const *name)
+{
+    (void) fd;
+    (void) name;
+    errno = ENOTSUP;
+    return -1;
+}
 
 int
 zpy_file_sync_all(int fd)

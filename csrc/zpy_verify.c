@@ -72,7 +72,7 @@ zpy_verify_span(struct zpy_writer *writer, struct zpy_span_request const *reques
     while (status == ZPY_OK && offset < request->stop) {
         uint64_t const left = request->stop - offset;
         size_t const length = left < writer->buffer_bytes ? (size_t) left : writer->buffer_bytes;
-        int64_t const got = read_chunk(request->fd, writer->buffers[0], length, offset, result_out);
+        int64_t const got = read_chunk(request->fd, writer->buffers[0], length, offset + (uint64_t) request->shift, result_out);
         if (got < 0) {
             status = ZPY_SYSTEM;
             break;

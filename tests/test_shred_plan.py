@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,15 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zeroizepy.shred import extents as extents_module
 from zeroizepy.shred import facts as facts_module
 from zeroizepy.shred import names
+from zeroizepy.shred.extents import ExtentMap
 from zeroizepy.shred.facts import FileFacts, Media, Mount, parse_mountinfo, read_facts
-from zeroizepy.shred.options import BUFFER_BYTES, Pattern, ShredOptions, buffer_size, parse_pattern, round_up
+from zeroizepy.shred.options import BUFFER_BYTES, RANDOM, Pattern, ShredOptions, buffer_size, parse_pattern, round_up
 from zeroizepy.shred.plan import make_plan, warning_text
 from zeroizepy.shred.report import Verdict, explain
 
 IN_PLACE = ["ext2", "ext3", "ext4", "xfs", "vfat", "exfat"]
 ELSEWHERE = ["btrfs", "zfs", "overlay", "tmpfs", "nfs", "fuse.sshfs", "f2fs", "bcachefs", "unknown", "ext5"]
+
+KINDS = ["shared", "inline", "encoded", "delayed", "preallocated", "unknown"]
+
+
+def extent_map(kinds: frozenset[str] = frozenset(), *pieces: tuple[int, int, int]) -> ExtentMap:
+    """A map of these (offset, place, length)."""
+    found = ExtentMap(kinds)
+    for offset, place, length in pieces:
+        found.add(offset, place, length)
+    return found
+
 
 FACTS = st.builds(
     FileFacts,
@@ -28,54 +42,61 @@ FACTS = st.builds(
     hard_links=st.integers(1, 9),
     file_system=st.sampled_from(IN_PLACE + ELSEWHERE),
     data_journal=st.sampled_from([True, False, None]),
-    extents=st.none() | st.frozensets(st.sampled_from(["shared", "inline", "encoded", "delayed", "unknown"])),
+    extents=st.none() | st.builds(extent_map, st.frozensets(st.sampled_from(KINDS))),
     media=st.builds(Media, st.none() | st.just("sda"), st.sampled_from([True, False, None]), st.booleans()),
+    block_bytes=st.sampled_from([512, 1024, 4096, 65536]),
+    no_cow=st.booleans(),
+    attributes=st.lists(st.just("user.a"), max_size=2).map(tuple),
+    open_elsewhere=st.sampled_from([True, False, None]),
 )
 OPTIONS = st.builds(
     ShredOptions,
-    passes=st.integers(0, 40),
-    pattern=st.just(Pattern("random", None)),
+    passes=st.integers(0, 40).map(lambda count: (RANDOM,) * count),
     rename=st.booleans(),
     sync=st.booleans(),
     buffer_bytes=st.just(BUFFER_BYTES),
     follow_symlinks=st.booleans(),
     dry_run=st.booleans(),
     verify=st.booleans(),
+    unlink=st.booleans(),
+    wipe_journal=st.booleans(),
     allow_hard_links=st.booleans(),
     force=st.booleans(),
     warn=st.booleans(),
 )
-GOOD = FileFacts(5000, 8192, 1, "ext4", data_journal=False, extents=frozenset(), media=Media("sda", rotational=True))
+GOOD = FileFacts(5000, 8192, 1, "ext4", data_journal=False, extents=extent_map(), media=Media("sda", rotational=True))
 
 
 def options(**changes: object) -> ShredOptions:
     """Three synced random passes, with changes."""
-    values: dict[str, object] = dict.fromkeys(ShredOptions.__dataclass_fields__, False)
-    values |= {"passes": 3, "pattern": Pattern("random", None), "sync": True, "buffer_bytes": BUFFER_BYTES}
-    return ShredOptions(**(values | changes))  # type: ignore[arg-type]
+    return replace(ShredOptions(), **changes)  # type: ignore[arg-type]
 
 
 @given(FACTS, OPTIONS)
 def test_old_bytes_that_may_remain_never_get_an_overwritten_verdict(facts: FileFacts, wishes: ShredOptions) -> None:
     """An "overwritten" verdict needs a pass, a flush, a file system and extents that stay in place; else a reason."""
     plan = make_plan("path", facts, wishes)
+    kinds = facts.extents.kinds if facts.extents is not None else frozenset()
+    in_place = facts.file_system in IN_PLACE or (facts.file_system == "btrfs" and facts.no_cow)
+    journal = wishes.wipe_journal and facts.file_system in ("ext3", "ext4")
     stays = (
-        facts.file_system in IN_PLACE
-        and facts.data_journal is False
-        and not (facts.extents or frozenset()) & {"shared", "inline", "encoded"}
+        in_place
+        and (facts.data_journal is False or journal)
+        and not kinds & {"shared", "encoded"}
+        and ("inline" not in kinds or journal)
         and (facts.file_system in ("vfat", "exfat") or facts.extents is not None)
     )
-    reached = bool(facts.size_bytes and wishes.passes and (wishes.sync or wishes.verify)) and stays
+    reached = bool(plan.write_bytes and wishes.passes and (wishes.sync or wishes.verify)) and stays
     if plan.verdict in ("overwritten", "overwritten_verified"):
         assert reached
         assert plan.reasons == ()
         assert (plan.verdict == "overwritten_verified") == wishes.verify
-    elif facts.size_bytes:
+    elif plan.write_bytes:
         assert plan.verdict == "not_in_place"
         assert plan.reasons
-        assert not reached or "unknown" in (facts.extents or ())
+        assert not reached or "unknown" in kinds
     else:
-        assert (plan.verdict, plan.reasons) == (None, ("empty",))
+        assert (plan.verdict, plan.reasons) == (None, ("empty" if not facts.size_bytes else "only_holes",))
 
 
 @given(FACTS, OPTIONS)
@@ -83,16 +104,18 @@ def test_a_plan_is_pure_and_adds_up(facts: FileFacts, wishes: ShredOptions) -> N
     """Same input, same plan; totals, buffer and steps agree with the wishes; every code has words."""
     plan = make_plan("path", facts, wishes)
     assert plan == make_plan("path", facts, wishes)
-    assert len(plan.passes) == wishes.passes
-    assert plan.total_bytes == facts.size_bytes * (wishes.passes + (wishes.verify and wishes.passes > 0))
+    count = len(wishes.passes)
+    assert len(plan.passes) == count
+    assert plan.total_bytes == plan.write_bytes * (count + (wishes.verify and count > 0))
     assert plan.buffer_bytes % 4096 == 0
-    assert 4096 <= plan.buffer_bytes <= max(4096, min(BUFFER_BYTES, facts.size_bytes + 4095))
+    assert 4096 <= plan.buffer_bytes <= max(4096, min(BUFFER_BYTES, plan.write_bytes + 4095))
     assert not plan.direct or wishes.sync
-    assert plan.steps()[-1] == "unlink"
-    assert len([line for line in plan.steps() if line.startswith("pass")]) == (wishes.passes if facts.size_bytes else 0)
+    assert ("unlink" in plan.steps()) == wishes.unlink
+    assert len([line for line in plan.steps() if line.startswith("pass")]) == (count if plan.write_bytes else 0)
     assert all(explain(code).split(" (")[0] != code.partition(":")[0] for code in (*plan.reasons, *plan.notes))
     assert plan.verdict is None or plan.verdict in get_args(Verdict)
     assert not (plan.truncate and facts.hard_links > 1)
+    assert plan.unlink or not (plan.truncate or plan.rename)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +124,9 @@ def test_a_plan_is_pure_and_adds_up(facts: FileFacts, wishes: ShredOptions) -> N
         ({"file_system": "btrfs"}, "file_system:btrfs"),
         ({"data_journal": True}, "data_journal"),
         ({"data_journal": None}, "journal_mode_unknown"),
-        ({"extents": frozenset({"shared"})}, "extents_shared"),
-        ({"extents": frozenset({"inline"})}, "extents_inline"),
-        ({"extents": frozenset({"encoded"})}, "extents_encoded"),
+        ({"extents": extent_map(frozenset({"shared"}))}, "extents_shared"),
+        ({"extents": extent_map(frozenset({"inline"}))}, "extents_inline"),
+        ({"extents": extent_map(frozenset({"encoded"}))}, "extents_encoded"),
         ({"extents": None}, "extents_unknown"),
     ],
 )
@@ -118,7 +141,7 @@ def test_each_bad_fact_has_its_reason_and_its_warning(changes: dict[str, object]
 
 def test_what_the_caller_asked_for_is_not_warned_of() -> None:
     """No pass and no sync turn the verdict without a warning."""
-    plan = make_plan("path", GOOD, options(passes=0, sync=False))
+    plan = make_plan("path", GOOD, options(passes=(), sync=False))
     assert plan.verdict == "not_in_place"
     assert warning_text(plan) is None
 
@@ -127,7 +150,9 @@ def test_bytes_not_yet_on_the_device_are_not_put_there() -> None:
     """A file with delayed allocation is overwritten in the page cache: O_DIRECT would write the old bytes out first."""
     values = {name: getattr(GOOD, name) for name in FileFacts.__dataclass_fields__} | {"size_bytes": 1 << 30}
     assert make_plan("path", FileFacts(**values), options()).direct
-    assert not make_plan("path", FileFacts(**(values | {"extents": frozenset({"delayed"})})), options()).direct
+    assert not make_plan(
+        "path", FileFacts(**(values | {"extents": extent_map(frozenset({"delayed"}))})), options()
+    ).direct
 
 
 MOUNTINFO = """\
@@ -159,7 +184,8 @@ def test_parse_mountinfo_never_raises(text: str, mount_id: int) -> None:
     [
         (0x0, set()),
         (0x1, set()),
-        (0x800 | 0x1000, set()),
+        (0x1000, set()),
+        (0x800 | 0x1000, {"preallocated"}),
         (0x2000, {"shared"}),
         (0x200 | 0x100, {"inline"}),
         (0x8, {"encoded"}),
@@ -170,7 +196,7 @@ def test_parse_mountinfo_never_raises(text: str, mount_id: int) -> None:
 )
 def test_extent_flags(flags: int, kinds: set[str]) -> None:
     """Flags of linux/fiemap.h: last, unwritten and merged are harmless, the others have their names."""
-    assert facts_module._extent_kinds(flags) == kinds
+    assert extents_module.extent_kinds(flags) == kinds
 
 
 @pytest.mark.parametrize(("flags", "answer"), [(0x80000, False), (0x4000, True), (0x84000, True)])
@@ -183,25 +209,19 @@ def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int
         return 0
 
     monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
-    assert facts_module._data_journal(0, Mount("ext4", ("rw",), "0:0")) is answer
-    assert facts_module._data_journal(0, Mount("xfs", ("rw",), "0:0")) is False
+    read = facts_module._inode_flags(0)
+    assert facts_module._data_journal(read, Mount("ext4", ("rw",), "0:0")) is answer
+    assert facts_module._data_journal(read, Mount("xfs", ("rw",), "0:0")) is False
 
 
 @pytest.mark.parametrize("own", [True, False, None])
 @pytest.mark.parametrize("mode", [True, False, None])
 def test_one_journal_is_enough(monkeypatch: pytest.MonkeyPatch, own: object, mode: object) -> None:
     """The file's attribute or the mount's mode; unknown unless both say no."""
-
-    def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
-        if own is None:
-            raise OSError(25, "refused")
-        struct.pack_into("=i", buffer, 0, 0x4000 if own else 0)
-        return 0
-
-    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
     monkeypatch.setattr(facts_module, "_mounted_with_data_journal", lambda _mount: mode)
+    flags = None if own is None else 0x4000 if own else 0
     expected = True if True in (own, mode) else None if None in (own, mode) else False
-    assert facts_module._data_journal(0, Mount("ext2", ("rw",), "0:0")) is expected
+    assert facts_module._data_journal(flags, Mount("ext2", ("rw",), "0:0")) is expected
 
 
 @pytest.mark.parametrize(
@@ -257,8 +277,10 @@ def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
             struct.pack_into("=L", buffer, at + 40, 0x2001 if last else 0)
         return 0
 
-    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
-    assert facts_module._extents(0) == {"shared"}
+    monkeypatch.setattr(extents_module.fcntl, "ioctl", ioctl)
+    found = extents_module.read_extents(0)
+    assert found is not None
+    assert (found.kinds, len(found.offsets), found.end) == ({"shared"}, 512, 512)
     assert starts == [0, 256]
 
 
@@ -272,8 +294,8 @@ def test_extents_that_do_not_get_on_are_unknown(monkeypatch: pytest.MonkeyPatch)
         struct.pack_into("=L", buffer, 20, 1)
         return 0
 
-    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
-    assert facts_module._extents(0) is None
+    monkeypatch.setattr(extents_module.fcntl, "ioctl", ioctl)
+    assert extents_module.read_extents(0) is None
 
 
 def test_an_ioctl_without_answer_is_an_unknown_fact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,17 +14,21 @@ start and destroy the key (`zeroizepy.crypto`).
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from .exceptions import FileAccessError, SecureWipeError
 from .shred.freespace import FillOptions, fill
-from .shred.options import MAX_PASSES, ShredOptions, buffer_size, check_flag, count, parse_pattern
+from .shred.options import DEFAULT_PASSES, ShredOptions, buffer_size, check_flag, count, parse_verify
 from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
 from .shred.run import Progress, shred
+from .shred.schemes import SCHEMES, Scheme, parse_passes
 
 __all__ = [
+    "SCHEMES",
     "FileAccessError",
     "FreeSpaceReport",
     "PassReport",
+    "Scheme",
     "SecureWipeError",
     "ShredPlan",
     "ShredReport",
@@ -52,23 +56,32 @@ def _check_progress(progress: object) -> None:
 def secure_delete(
     path: _Path,
     *,
-    passes: int = 3,
+    passes: int = DEFAULT_PASSES,
     pattern: str | bytes | bytearray | memoryview = "random",
+    scheme: str | None = None,
     rename: bool = True,
     sync: bool = True,
     chunk_size: int | None = None,
     follow_symlinks: bool = False,
     dry_run: bool = False,
-    verify: bool = False,
+    verify: bool | Literal["device"] = False,
+    keep: bool = False,
+    wipe_journal: bool = False,
     allow_hard_links: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ShredReport:
     """Overwrite a regular file in place, then unlink it.
 
-    Everything happens through one descriptor. A missing path is a report with `existed` False; a symbolic link is
-    itself unlinked and what it points to is left alone. Directories, FIFOs, sockets, devices, hard-linked and
-    write-protected files are refused before anything is written.
+    Everything happens through one descriptor. Each pass covers what is stored: to the end of the last block, with
+    blocks that are preallocated, and without holes. Extended attributes in which programs keep values are overwritten,
+    too. A missing path is a report with `existed` False; a symbolic link is itself unlinked and what it points to is
+    left alone. Directories, FIFOs, sockets, devices, hard-linked and write-protected files are refused before anything
+    is written.
+
+    One pass that is verified is enough on a magnetic disk, and none is on flash, where the device may write beside the
+    old cells (NIST SP 800-88 Rev. 1, section 2.4); three are what people expect. Whether the passes went over the old
+    bytes is in the verdict, from the file system's own answers before and after.
 
     Args:
         path: The file.
@@ -76,7 +89,9 @@ def secure_delete(
             flash. With 0 the file is only renamed and unlinked, and the verdict says so.
         pattern: "random" (a ChaCha20 stream under a key that is wiped afterwards), "zeros", "ones", or 1 byte to
             1 MiB that are repeated from the start of the file.
-        rename: Rename the file to a random name of the same length before the unlink; no other file can be replaced.
+        scheme: A scheme of `SCHEMES` by its name, such as "nist-clear", in place of `passes` and `pattern`. Those
+            that ask for it verify.
+        rename: Rename the file to random names, shorter and shorter, before the unlink; no other file can be replaced.
         sync: Flush to the device after each pass and each step on the name. Without it the kernel may drop the
             overwrite when the file is unlinked, and the verdict says so.
         chunk_size: Bytes for each write call, rounded up to a multiple of 4096 and at most 64 MiB; None takes 4 MiB.
@@ -84,7 +99,13 @@ def secure_delete(
         dry_run: Change nothing; the report holds the plan and its expected verdict. The file is opened for reading
             only, so a refusal to write shows only in a real run.
         verify: Read the last pass back past the page cache and compare. Where the system refuses or may ignore
-            O_DIRECT the comparison still runs, and the report says `verify_cached` and not `verified`.
+            O_DIRECT the comparison still runs, and the report says `verify_cached` and not `verified`. With "device"
+            the blocks that the file had at first are read from the block device, too, which takes root; where that
+            cannot be done a note says `device_not_read`.
+        keep: Leave the file, overwritten, under its name and with its size.
+        wipe_journal: Have ext4 write its journal back and zero it afterwards (root, Linux 5.14), where old names,
+            attributes, small files and the data of data=journal remain otherwise. It takes as long as writing the
+            whole journal, up to 1 GiB.
         allow_hard_links: Take a file with other names. They stay and then hold the overwritten content.
         force: Take a file without owner-write permission, and set that permission when the open needs it.
         progress: Called with (bytes done, bytes in all), reads for `verify` included, at least every 64 MiB. What it
@@ -111,18 +132,22 @@ def secure_delete(
     cells, layers below the block device.
     """
     text = _path_text(path, "path")
+    read_back, device = parse_verify(verify)
+    written, scheme_verifies = parse_passes(passes, pattern, scheme)
     options = ShredOptions(
-        passes=count(passes, "passes", 0, MAX_PASSES),
-        pattern=parse_pattern(pattern),
+        passes=written,
+        scheme=scheme,
         rename=check_flag(rename, "rename"),
         sync=check_flag(sync, "sync"),
         buffer_bytes=buffer_size(chunk_size),
         follow_symlinks=check_flag(follow_symlinks, "follow_symlinks"),
         dry_run=check_flag(dry_run, "dry_run"),
-        verify=check_flag(verify, "verify"),
+        verify=read_back or scheme_verifies,
+        device=device,
+        unlink=not check_flag(keep, "keep"),
+        wipe_journal=check_flag(wipe_journal, "wipe_journal"),
         allow_hard_links=check_flag(allow_hard_links, "allow_hard_links"),
         force=check_flag(force, "force"),
-        warn=True,
     )
     _check_progress(progress)
     return shred(text, options, progress)

@@ -26,7 +26,7 @@ from . import _lib
 from .exceptions import SecureWipeError
 from .file import ShredReport
 from .memory import SecureMemory
-from .shred.options import BUFFER_BYTES, ShredOptions, parse_pattern
+from .shred.options import ShredOptions
 from .shred.run import shred, shred_at
 
 if TYPE_CHECKING:
@@ -42,19 +42,7 @@ __all__ = ["SecureSession", "secure_session"]
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _Item = TypeVar("_Item")
 
-_OPTIONS = ShredOptions(
-    passes=3,
-    pattern=parse_pattern("random"),
-    rename=True,
-    sync=True,
-    buffer_bytes=BUFFER_BYTES,
-    follow_symlinks=False,
-    dry_run=False,
-    verify=False,
-    allow_hard_links=False,
-    force=True,
-    warn=False,
-)
+_OPTIONS = ShredOptions(force=True, warn=False)
 """Without warnings: turned into errors they would leave a file behind, and the reports say the same."""
 
 

@@ -57,7 +57,7 @@ class _Outcome:
 def show_report(output: Output, report: ShredReport) -> None:
     """The verdict on one file, why, and what remains."""
     verdict = report.verdict or "nothing to overwrite"
-    done = sum(1 for each in report.passes if each.bytes_written == report.size_bytes)
+    done = report.full_passes
     output.fact("verdict", verdict, _STYLES.get(verdict, ""))
     if report.passes and report.size_bytes:
         passes = "1 pass" if done == 1 else f"{done} passes"
@@ -120,7 +120,7 @@ def _state(path: str, report: ShredReport | None) -> str:
     if report is None or report.plan is None or not report.passes:
         return "is still there"
     number, total = len(report.passes), len(report.plan.passes)
-    if number == total and report.passes[-1].bytes_written == report.size_bytes:
+    if number == total == report.full_passes:
         return "is still there, its passes are done"
     if number == 1:
         return f"is still there and partly overwritten (pass 1 of {total})"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import struct
 from typing import TYPE_CHECKING
 
 from zeroizepy._lib import ffi, lib, system_error_number
@@ -11,7 +13,10 @@ from zeroizepy._lib import ffi, lib, system_error_number
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["open_beneath", "rename_noreplace", "sync_file_system"]
+__all__ = ["attribute_bytes", "open_beneath", "rename_noreplace", "sync_file_system", "zero_journal"]
+
+_CHECKPOINT = 1 << 30 | struct.calcsize("=I") << 16 | ord("f") << 8 | 43
+_CHECKPOINT_ZEROOUT = 2
 
 
 def _fail(status: int, name: str | None = None) -> NoReturn:
@@ -73,3 +78,32 @@ def sync_file_system(fd: int) -> None:
     status = lib.zpy_file_sync_all(fd)
     if status != lib.ZPY_OK:
         _fail(status)
+
+
+def attribute_bytes(fd: int, name: str) -> int:
+    """How long the value of an extended attribute is. The value, which may be a secret, is not read.
+
+    Raises:
+        OSError: ENODATA where there is no such attribute; any other reason.
+
+    Source: fgetxattr(2) with a size of 0.
+    """
+    length = int(lib.zpy_file_attribute_bytes(fd, os.fsencode(name)))
+    if length < 0:
+        _fail(lib.ZPY_SYSTEM, name)
+    return length
+
+
+def zero_journal(fd: int) -> None:
+    """Have ext4 write its journal back to where the bytes belong, and fill the journal with zeros.
+
+    Args:
+        fd: Any descriptor on that file system.
+
+    Raises:
+        OSError: EPERM without CAP_SYS_ADMIN, ENOTTY on other file systems and before Linux 5.14, EOPNOTSUPP without a
+            journal, EINVAL where the kernel cannot write zeros to the device.
+
+    Source: EXT4_IOC_CHECKPOINT with EXT4_IOC_CHECKPOINT_FLAG_ZEROOUT, Documentation/filesystems/ext4 of the kernel.
+    """
+    fcntl.ioctl(fd, _CHECKPOINT, struct.pack("=I", _CHECKPOINT_ZEROOUT))

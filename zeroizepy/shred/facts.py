@@ -6,25 +6,25 @@ question gets no answer the fact is `unknown` or None, and the plan takes that f
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
+import signal
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["FileFacts", "Media", "Mount", "mount_of", "parse_mountinfo", "read_facts"]
+from .extents import read_extents
+
+if TYPE_CHECKING:
+    from .extents import ExtentMap
+
+__all__ = ["FileFacts", "Media", "Mount", "locks_out", "mount_of", "parse_mountinfo", "read_facts"]
 
 _READ_BIT = 1 << 30 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 2 << 30
 _GETFLAGS = _READ_BIT | struct.calcsize("l") << 16 | ord("f") << 8 | 1
-_JOURNAL_DATA_FLAG = 0x4000
-
-_FIEMAP = 0xC020660B
-_FIEMAP_HEAD = struct.Struct("=QQLLLL")
-_FIEMAP_EXTENT = struct.Struct("=QQQQQLLLL")
-_EXTENTS_EACH_CALL = 256
-_LAST, _UNKNOWN, _DELALLOC, _ENCODED, _ENCRYPTED, _NOT_ALIGNED, _INLINE, _TAIL, _SHARED = (
-    0x1, 0x2, 0x4, 0x8, 0x80, 0x100, 0x200, 0x400, 0x2000,
-)  # fmt: skip
+_IMMUTABLE_FLAG, _APPEND_FLAG, _JOURNAL_DATA_FLAG, _NOCOW_FLAG = 0x10, 0x20, 0x4000, 0x800000
 
 _SYS_BLOCK = "/sys/dev/block"
 _PROC_FS = "/proc/fs"
@@ -66,8 +66,12 @@ class FileFacts:
         hard_links: How many names it has.
         file_system: Type by /proc/self/mountinfo, or `unknown`.
         data_journal: Its data goes through the journal; None when unknown.
-        extents: Which of `shared`, `inline`, `encoded`, `delayed` occur; None when the file system would not say.
+        extents: Where it lies; None when the file system would not say.
         media: The block device below.
+        block_bytes: The file system's unit of space: a file's last one is its own to the end.
+        no_cow: The file has the attribute that keeps btrfs from writing elsewhere.
+        attributes: Names of the extended attributes that programs stored values in.
+        open_elsewhere: Another descriptor of it is open; None when the system would not say.
     """
 
     size_bytes: int
@@ -75,8 +79,12 @@ class FileFacts:
     hard_links: int
     file_system: str
     data_journal: bool | None
-    extents: frozenset[str] | None
+    extents: ExtentMap | None
     media: Media
+    block_bytes: int = 4096
+    no_cow: bool = False
+    attributes: tuple[str, ...] = ()
+    open_elsewhere: bool | None = None
 
 
 def parse_mountinfo(text: str, mount_id: int) -> Mount | None:
@@ -149,61 +157,58 @@ def _mounted_with_data_journal(mount: Mount) -> bool | None:
     return False if mount.file_system == "ext2" and os.path.isdir(_PROC_FS) else None
 
 
-def _data_journal(fd: int, mount: Mount) -> bool | None:
-    """Whether data goes through the journal, by the file system's mode or by the file's own +j attribute."""
-    if mount.file_system not in ("ext2", "ext3", "ext4"):
-        return False
+def _inode_flags(fd: int) -> int | None:
+    """The flags that chattr(1) sets; None where the file system has none."""
     answer = bytearray(struct.calcsize("l"))
     try:
         fcntl.ioctl(fd, _GETFLAGS, answer)
-        # The kernel writes an int here, whatever the request number says.
-        own = bool(struct.unpack_from("=i", answer)[0] & _JOURNAL_DATA_FLAG)
     except OSError:
-        own = None
+        return None
+    # The kernel writes an int here, whatever the request number says.
+    return int(struct.unpack_from("=i", answer)[0])
+
+
+def locks_out(fd: int) -> str | None:
+    """The attribute that keeps a file from being written, `immutable` or `append_only`, or None."""
+    flags = _inode_flags(fd) or 0
+    return "immutable" if flags & _IMMUTABLE_FLAG else "append_only" if flags & _APPEND_FLAG else None
+
+
+def _data_journal(flags: int | None, mount: Mount) -> bool | None:
+    """Whether data goes through the journal, by the file system's mode or by the file's own +j attribute."""
+    if mount.file_system not in ("ext2", "ext3", "ext4"):
+        return False
+    own = None if flags is None else bool(flags & _JOURNAL_DATA_FLAG)
     answers = (own, _mounted_with_data_journal(mount))
     return True if True in answers else None if None in answers else False
 
 
-def _extent_kinds(flags: int) -> set[str]:
-    kinds = set()
-    if flags & _SHARED:
-        kinds.add("shared")
-    if flags & (_INLINE | _TAIL | _NOT_ALIGNED):
-        kinds.add("inline")
-    if flags & (_ENCODED | _ENCRYPTED):
-        kinds.add("encoded")
-    if flags & _DELALLOC:
-        kinds.add("delayed")
-    elif flags & _UNKNOWN:
-        kinds.add("unknown")
-    return kinds
+def _attributes(fd: int) -> tuple[str, ...]:
+    """Names of the extended attributes with values of programs; not those in which the system keeps its own."""
+    try:
+        names = os.listxattr(fd) if hasattr(os, "listxattr") else []
+    except OSError:
+        return ()
+    return tuple(name for name in names if name.startswith(("user.", "trusted.")))
 
 
-def _extents(fd: int) -> frozenset[str] | None:
-    """Kinds of extents in the file, None when the file system has no FIEMAP.
+def _is_open_elsewhere(fd: int) -> bool | None:
+    """Whether there is another open descriptor or a mapping of the file: then no write lease is granted.
 
-    Dirty pages are left where they are: a flush here would put bytes on the device that are not there yet.
+    The lease is given back at once. Whoever opens the file in that instant waits for that; the signal that tells of it
+    is one that nobody is ended by.
+
+    Source: fcntl(2), F_SETLEASE.
     """
-    kinds: set[str] = set()
-    start = 0
-    while True:
-        buffer = bytearray(_FIEMAP_HEAD.size + _EXTENTS_EACH_CALL * _FIEMAP_EXTENT.size)
-        _FIEMAP_HEAD.pack_into(buffer, 0, start, (1 << 64) - 1 - start, 0, 0, _EXTENTS_EACH_CALL, 0)
-        try:
-            fcntl.ioctl(fd, _FIEMAP, buffer)
-        except OSError:
-            return None
-        mapped = _FIEMAP_HEAD.unpack_from(buffer)[3]
-        for index in range(mapped):
-            extent = _FIEMAP_EXTENT.unpack_from(buffer, _FIEMAP_HEAD.size + index * _FIEMAP_EXTENT.size)
-            kinds |= _extent_kinds(extent[5])
-            if extent[5] & _LAST:
-                return frozenset(kinds)
-            if extent[0] + extent[2] <= start:
-                return None  # A file system that does not get on would keep us here for ever.
-            start = extent[0] + extent[2]
-        if not mapped:
-            return frozenset(kinds)
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def read_facts(fd: int) -> FileFacts:
@@ -217,12 +222,17 @@ def read_facts(fd: int) -> FileFacts:
     """
     status = os.fstat(fd)
     mount = mount_of(fd)
+    flags = _inode_flags(fd)
     return FileFacts(
         size_bytes=status.st_size,
         allocated_bytes=status.st_blocks * 512,
         hard_links=status.st_nlink,
         file_system=mount.file_system,
-        data_journal=_data_journal(fd, mount),
-        extents=_extents(fd) if status.st_size else frozenset(),
+        data_journal=_data_journal(flags, mount),
+        extents=read_extents(fd),
         media=media_of(mount.device),
+        block_bytes=os.fstatvfs(fd).f_bsize,
+        no_cow=bool((flags or 0) & _NOCOW_FLAG),
+        attributes=_attributes(fd),
+        open_elsewhere=_is_open_elsewhere(fd),
     )

@@ -1,9 +1,11 @@
 """Taking a file's name away without ever touching a bystander.
 
-A file is renamed onto an empty placeholder that was made with O_EXCL under a random name, so no existing file can be
-replaced; what is unlinked in the end stands under a name that only this process knows. Every step compares inodes.
+A file is renamed to random names: twice of the old length, since the second time most file systems write over the entry
+that the first freed, and then of half the length again and again, so that not even the length stays. No rename replaces
+an existing file, and what is unlinked in the end stands under a name that only this process knows. Every step compares
+inodes.
 
-Does not reach: what the file system keeps of old names in directory blocks and journals.
+Does not reach: what the file system keeps of old names in other directory blocks and in journals.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from __future__ import annotations
 import errno
 import os
 
+from .calls import rename_noreplace
 from .target import same_file
 
-__all__ = ["NameReplacedError", "hide", "is_ours", "sync_directory", "unlink"]
+__all__ = ["NameReplacedError", "is_ours", "lengths", "random_name", "rename", "sync_directory", "unlink"]
 
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz012345"
 """32 letters: a random byte picks one without favour."""
 
 _ATTEMPTS = 64
+_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.EPERM)
 _UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EROFS)
 
 
@@ -72,12 +76,50 @@ def _give_back(directory: int, hidden: str, name: str) -> NameReplacedError:
     return NameReplacedError(name)
 
 
-def hide(directory: int, name: str, fd: int) -> str:
-    """Rename the open file to a random name of the same length. Returns that name.
+def lengths(name: str) -> tuple[int, ...]:
+    """How long the names are, in bytes, that a file has on its way out."""
+    length = len(os.fsencode(name))
+    found = [length]
+    while length:
+        found.append(length)
+        length //= 2
+    return tuple(found)
+
+
+def _rename_to_free(directory: int, name: str, length: int) -> str:
+    """Rename to a random name that nothing has; a crowded length makes way for the next."""
+    for attempt in range(_ATTEMPTS):
+        hidden = random_name(length + attempt // 16)
+        try:
+            rename_noreplace(directory, name, hidden)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_SUCH_CALL:
+                raise
+            return _rename_to_placeholder(directory, name, length)
+        return hidden
+    raise OSError(errno.EEXIST, "no free random name was found")
+
+
+def _rename_to_placeholder(directory: int, name: str, length: int) -> str:
+    """The same where no call renames without replacing: what is replaced is an empty file of our own."""
+    hidden = _make_placeholder(directory, length)
+    try:
+        os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        os.unlink(hidden, dir_fd=directory)
+        raise
+    return hidden
+
+
+def rename(directory: int, name: str, length: int, fd: int) -> str:
+    """Rename the open file to a random name. Returns that name.
 
     Args:
         directory: Descriptor of the directory.
         name: The file's name there.
+        length: Bytes of the new name; some more where all names of that length are taken.
         fd: The open file that the name must refer to.
 
     Raises:
@@ -86,12 +128,7 @@ def hide(directory: int, name: str, fd: int) -> str:
     """
     if not is_ours(directory, name, fd):
         raise NameReplacedError(name)
-    hidden = _make_placeholder(directory, len(os.fsencode(name)))
-    try:
-        os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        os.unlink(hidden, dir_fd=directory)
-        raise
+    hidden = _rename_to_free(directory, name, length)
     if not is_ours(directory, hidden, fd):
         raise _give_back(directory, hidden, name)
     return hidden

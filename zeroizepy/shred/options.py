@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from zeroizepy._lib import shown
 
-__all__ = ["BUFFER_BYTES", "Pattern", "ShredOptions", "buffer_size", "check_flag", "count", "parse_pattern"]
+__all__ = [
+    "BUFFER_BYTES",
+    "DEFAULT_PASSES",
+    "Pattern",
+    "ShredOptions",
+    "buffer_size",
+    "check_flag",
+    "count",
+    "parse_pattern",
+    "parse_verify",
+]
 
 BLOCK_BYTES = 4096
 """Buffers are multiples of this: what O_DIRECT needs on every device in use."""
@@ -16,6 +26,7 @@ BUFFER_BYTES = 4 << 20
 MAX_BUFFER_BYTES = 64 << 20
 MAX_PATTERN_BYTES = 1 << 20
 MAX_PASSES = 1000
+DEFAULT_PASSES = 3
 
 _NAMED = {"zeros": b"\x00", "ones": b"\xff"}
 
@@ -33,21 +44,36 @@ class Pattern:
     data: bytes | None
 
 
+RANDOM = Pattern("random", None)
+
+
 @dataclass(frozen=True, slots=True)
 class ShredOptions:
-    """The checked arguments of `secure_delete`."""
+    """The checked arguments of `secure_delete`; by default what it does unasked.
 
-    passes: int
-    pattern: Pattern
-    rename: bool
-    sync: bool
-    buffer_bytes: int
-    follow_symlinks: bool
-    dry_run: bool
-    verify: bool
-    allow_hard_links: bool
-    force: bool
-    warn: bool
+    Attributes:
+        passes: What each pass writes.
+        scheme: The name of the scheme that the passes are from.
+        device: Reads the last pass back from the block device, too; then `verify` is on.
+        unlink: The file's name goes in the end.
+        wipe_journal: Has the file system's journal written back and zeroed in the end.
+        warn: Warns of what the report says only to those who look at it.
+    """
+
+    passes: tuple[Pattern, ...] = (RANDOM,) * DEFAULT_PASSES
+    scheme: str | None = None
+    rename: bool = True
+    sync: bool = True
+    buffer_bytes: int = BUFFER_BYTES
+    follow_symlinks: bool = False
+    dry_run: bool = False
+    verify: bool = False
+    device: bool = False
+    unlink: bool = True
+    wipe_journal: bool = False
+    allow_hard_links: bool = False
+    force: bool = False
+    warn: bool = True
 
 
 def parse_pattern(pattern: str | bytes | bytearray | memoryview) -> Pattern:
@@ -115,3 +141,19 @@ def buffer_size(chunk_size: object) -> int:
 def round_up(size_bytes: int) -> int:
     """The next multiple of 4096 that holds `size_bytes`; 4096 for 0."""
     return max(BLOCK_BYTES, -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES)
+
+
+def parse_verify(value: object) -> tuple[bool, bool]:
+    """Check `verify`: False, True, or "device". Returns whether to read back, and whether from the device, too.
+
+    Raises:
+        TypeError: Neither a bool nor text.
+        ValueError: Another text.
+    """
+    if isinstance(value, bool):
+        return value, False
+    if not isinstance(value, str):
+        raise TypeError(f"verify must be True, False or 'device', not {type(value).__name__}")
+    if value != "device":
+        raise ValueError(f"verify must be True, False or 'device', not {shown(value)}")
+    return True, True

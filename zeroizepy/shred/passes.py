@@ -67,23 +67,23 @@ class SpanWriter:
 
     Args:
         buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken.
-        pattern: What is written.
+        patterns: What each pass writes. More passes than these begin with the first again.
 
     Raises:
         MemoryError: No memory for the buffers.
         LockLimitError: No locked memory for the key.
     """
 
-    __slots__ = ("_key", "_pattern", "_writer")
+    __slots__ = ("_key", "_patterns", "_writer")
 
-    def __init__(self, buffer_bytes: int, pattern: Pattern) -> None:
+    def __init__(self, buffer_bytes: int, *patterns: Pattern) -> None:
         # The core reads this memory during calls, so it lives as long as the writer does.
-        self._pattern: Any = _lib.ffi.from_buffer("uint8_t[]", pattern.data or b"")
+        self._patterns: list[Any] = [_lib.ffi.from_buffer("uint8_t[]", each.data or b"") for each in patterns]
         self._key = 0
         self._writer: Any = _lib.lib.zpy_writer_new(buffer_bytes)
         if self._writer == _lib.ffi.NULL:
             raise MemoryError(f"no memory for 2 buffers of {buffer_bytes} bytes; pass a smaller chunk_size")
-        if pattern.data is None:
+        if any(each.data is None for each in patterns):
             try:
                 self._key = _lib.new_handle(_lib.ffi.NULL, 32, _lib.lib.ZPY_RANDOM)
             except BaseException:
@@ -105,24 +105,34 @@ class SpanWriter:
             fd: Writable descriptor.
             start: A multiple of 4096.
             stop: `start` and up.
-            stream: Which random stream: one number for each pass.
+            stream: Number of the pass, from 1: it tells which pattern is written, and which random stream.
             direct: Whether `fd` has O_DIRECT now.
         """
         request = self._request(fd, start, stop, stream)
         request.direct = direct
         return self._call(_lib.lib.zpy_overwrite_span, request)
 
-    def compare(self, fd: int, start: int, stop: int, stream: int, *, direct: bool) -> SpanResult:
-        """Read bytes [start, stop) back and compare them with what `write` wrote there."""
+    def compare(self, fd: int, start: int, stop: int, stream: int, *, direct: bool, shift: int = 0) -> SpanResult:
+        """Read bytes [start, stop) back and compare them with what `write` wrote there.
+
+        Args:
+            fd: Readable descriptor.
+            start, stop, stream: As `write` had them.
+            direct: Whether `fd` has O_DIRECT now.
+            shift: The bytes are read so many bytes further on, as on the device that the file lies on.
+        """
         request = self._request(fd, start, stop, stream)
+        request.shift = shift
         request.direct = direct
         return self._call(_lib.lib.zpy_verify_span, request)
 
     def _request(self, fd: int, start: int, stop: int, stream: int) -> Any:
         request = _lib.ffi.new("struct zpy_span_request *")
         request.fd, request.start, request.stop = fd, start, stop
-        request.stream_key, request.stream_number = self._key, stream
-        request.pattern, request.pattern_bytes = self._pattern, len(self._pattern)
+        pattern = self._patterns[(stream - 1) % len(self._patterns)]
+        # The core takes the pattern where there is no key.
+        request.stream_key, request.stream_number = 0 if len(pattern) else self._key, stream
+        request.pattern, request.pattern_bytes = pattern, len(pattern)
         return request
 
     def _call(self, function: Any, request: Any) -> SpanResult:

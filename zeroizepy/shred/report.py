@@ -20,13 +20,19 @@ A verdict speaks of the logical blocks of the block device under the file system
 """
 
 _EXPLANATIONS = {
+    "append_only": "the file has the append-only attribute",
+    "attributes_failed": "extended attributes could not be overwritten",
+    "attributes_may_remain": "old values of extended attributes can remain in the journal and in freed blocks",
+    "changed_extents": "another program added blocks to the file while it was overwritten",
     "changed_size": "the file's size changed while it was overwritten",
     "data_journal": "the file system writes data to its journal first, which keeps copies",
     "device": "a device",
+    "device_not_read": "the blocks were not read from the device",
     "directory_not_synced": "the directory could not be flushed, so the name may come back after a crash",
     "empty": "the file holds no bytes; earlier content of it is not reached",
     "extents_encoded": "the file's blocks are compressed or encoded, so a rewrite goes elsewhere",
     "extents_inline": "the file's bytes lie in its inode, which the journal copies",
+    "extents_moved": "the file system moved the file's blocks while it was overwritten",
     "extents_shared": "blocks are shared with another file, so a rewrite goes elsewhere",
     "extents_unknown": "the file system would not say where the file's blocks are",
     "failed": "the operation failed",
@@ -35,13 +41,19 @@ _EXPLANATIONS = {
     "flash_or_unknown_media": "the device is flash or unknown; it may keep old cells that no overwrite reaches",
     "hard_links": "the file has other names",
     "hard_links_remain": "other names of the file remain and now hold the overwritten content",
+    "holes_skipped": "bytes of the file were holes, which hold nothing, and were passed over",
+    "immutable": "the file has the immutable attribute",
     "journal_mode_unknown": "the system would not say whether data goes to the journal first, which keeps copies",
+    "journal_not_wiped": "the file system's journal could not be zeroed, and it may keep copies",
+    "kept": "the file was to be kept, and now holds the last pass",
     "missing": "there is no such file",
     "name_may_remain": "the old name can remain in the directory's free space and in the journal",
     "name_not_hidden": "the file could not be renamed before it was unlinked",
     "no_pass": "no overwrite was asked for",
     "not_a_file": "not a regular file",
     "not_synced": "without sync nothing forces the overwrite to the device before the blocks are freed",
+    "only_holes": "the file has holes only, and nothing is stored in it",
+    "open_elsewhere": "another program has the file open and can read or write it until it closes it",
     "passes_merged": "without sync the passes may have reached the device as one",
     "permission": "the system refused access",
     "read_only": "the file has no owner-write bit",
@@ -69,14 +81,21 @@ class ShredPlan:
 
     Attributes:
         path: The file, after a symbolic link was followed.
-        size_bytes: Bytes that each pass writes.
-        passes: One pattern name for each pass: `random`, `zeros`, `ones`, or `bytes:N` for N given bytes.
+        size_bytes: Its size.
+        write_bytes: Bytes that each pass writes: what is stored, holes left out, to the end of the last block.
+        scheme: The scheme that the passes are from, or None.
+        passes: One pattern name for each pass: `random`, `zeros`, `ones`, `byte:xx` and `hex:xx` of schemes, or
+            `bytes:N` for N given bytes.
         buffer_bytes: Bytes for each write call.
         direct: Whether O_DIRECT is tried.
         sync: Whether each pass is flushed to the device before the next.
         verify: Whether the last pass is read back.
-        rename: Whether the name is replaced by a random one before the unlink.
+        device: Whether it is read from the block device, too.
+        attributes: Extended attributes with values of programs, which are overwritten and removed.
         truncate: Whether the size is set to 0 before the unlink.
+        rename: Whether the name is replaced by random ones, shorter and shorter, before the unlink.
+        unlink: Whether the name is removed.
+        wipe_journal: Whether the file system's journal is written back and zeroed in the end.
         verdict: What the verdict will be when nothing fails and the read-back, if asked for, comes past the page cache;
             None when there is nothing to overwrite.
         reasons: Why, machine-readable; `explain` has the words.
@@ -85,13 +104,19 @@ class ShredPlan:
 
     path: str
     size_bytes: int
+    write_bytes: int
+    scheme: str | None
     passes: tuple[str, ...]
     buffer_bytes: int
     direct: bool
     sync: bool
     verify: bool
-    rename: bool
+    device: bool
+    attributes: int
     truncate: bool
+    rename: bool
+    unlink: bool
+    wipe_journal: bool
     verdict: Verdict | None
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
@@ -99,22 +124,30 @@ class ShredPlan:
     @property
     def total_bytes(self) -> int:
         """Bytes written and read back together, which is what `progress` counts to."""
-        return self.size_bytes * (len(self.passes) + (1 if self.verify and self.passes else 0))
+        return self.write_bytes * (len(self.passes) + (1 + self.device if self.verify and self.passes else 0))
 
     def steps(self) -> tuple[str, ...]:
         """The plan as lines of text, in the order in which they happen."""
-        lines = [
-            f"pass {number}: write {self.size_bytes} bytes of {name}" + (", flush" if self.sync else "")
-            for number, name in enumerate(self.passes, start=1)
-            if self.size_bytes
-        ]
-        if self.verify and self.passes and self.size_bytes:
-            lines.append(f"read {self.size_bytes} bytes back and compare")
-        if self.truncate:
-            lines.append("truncate to 0 bytes")
-        if self.rename:
-            lines.append("rename to a random name")
-        return (*lines, "unlink")
+        lines = []
+        if self.write_bytes:
+            flushed = ", flush" if self.sync else ""
+            lines += [
+                f"pass {number}: write {self.write_bytes} bytes of {name}{flushed}"
+                for number, name in enumerate(self.passes, start=1)
+            ]
+        if self.write_bytes and self.passes and self.verify:
+            lines.append(f"read {self.write_bytes} bytes back and compare")
+        if self.write_bytes and self.passes and self.device:
+            lines.append("read the same blocks from the device and compare")
+        if self.attributes:
+            lines.append(f"overwrite and remove {self.attributes} extended attributes")
+        wishes = (
+            (self.truncate, "truncate to 0 bytes"),
+            (self.rename, "rename to random names, shorter and shorter"),
+            (self.unlink, "unlink"),
+            (self.wipe_journal, "write the file system's journal back and zero it"),
+        )
+        return (*lines, *(text for wished, text in wishes if wished))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +175,7 @@ class ShredReport:
         passes: What each pass reached, the failed one included.
         verified: The last pass was read back past the page cache and matched. False with the note `verify_cached` when
             it matched and may have come from the cache.
+        device_verified: The old blocks were read from the block device, too, and matched.
         direct: O_DIRECT was in force at the end of the last pass, or of the read-back when there was one.
         renamed: The name was replaced by a random one before the unlink.
         unlinked: The name is gone.
@@ -159,6 +193,7 @@ class ShredReport:
     plan: ShredPlan | None = None
     passes: tuple[PassReport, ...] = ()
     verified: bool = False
+    device_verified: bool = False
     direct: bool = False
     renamed: bool = False
     unlinked: bool = False
@@ -177,11 +212,17 @@ class ShredReport:
             return f"{self.path}: {self.verdict}: {self.error}{reasons}"
         if self.dry_run:
             count = len(self.plan.passes) if self.plan else 0
-            work = f"write {count} passes over {self.size_bytes} bytes and " if count and self.size_bytes else ""
-            return f"{self.path}: would {work}unlink{reasons}"
-        done = sum(1 for each in self.passes if each.bytes_written == self.size_bytes)
-        work = f"{done} passes over {self.size_bytes} bytes, " if self.size_bytes else ""
-        return f"{self.path}: {self.verdict or 'nothing to overwrite'}: {work}unlinked{reasons}"
+            work = f"write {count} passes over {self.size_bytes} bytes" if count and self.size_bytes else ""
+            end = "unlink" if self.plan is None or self.plan.unlink else ""
+            return f"{self.path}: would {' and '.join(filter(None, (work, end))) or 'do nothing'}{reasons}"
+        work = f"{self.full_passes} passes over {self.size_bytes} bytes, " if self.size_bytes else ""
+        end = "unlinked" if self.unlinked else "still there"
+        return f"{self.path}: {self.verdict or 'nothing to overwrite'}: {work}{end}{reasons}"
+
+    @property
+    def full_passes(self) -> int:
+        """How many passes reached their end."""
+        return sum(1 for each in self.passes if self.plan and each.bytes_written == self.plan.write_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,25 +7,21 @@ import os
 import stat
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from zeroizepy.exceptions import FileAccessError, SecureWipeError
-
 from . import names, target
-from .facts import read_facts
-from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
-from .plan import PSEUDO_FILE_SYSTEMS, direct_reads_hold, make_plan, warning_text
-from .report import PassReport, ShredPlan, ShredReport, Verdict
+from .calls import zero_journal
+from .passes import flush
+from .plan import warning_text
+from .report import ShredReport
+from .steps import FileRun, Progress
 
 if TYPE_CHECKING:
     from .options import ShredOptions
+    from .passes import SpanWriter
 
-__all__ = ["Progress", "shred", "shred_at"]
-
-Progress = Callable[[int, int], object]
-"""Called with the bytes done and the bytes in all, after each span."""
+__all__ = ["Progress", "shred", "shred_at", "wipe_journal"]
 
 
 def shred(path: str, options: ShredOptions, progress: Progress | None = None) -> ShredReport:
@@ -87,10 +83,10 @@ def _shred_found(
     target.check_status(found.path, found.status, options)
     fd = target.open_file(found, options)
     try:
-        run = _Run(found, fd, options, started)
+        run = FileRun(found, fd, options, started)
         run.notes += followed
         run.progress = progress
-        return run.carry_out()
+        return _Alone(run).carry_out()
     finally:
         os.close(fd)
 
@@ -116,189 +112,92 @@ def _unlink_link(found: target.Target, options: ShredOptions, started: float) ->
     )
 
 
-class _Run:
-    """The state of one run; each step leaves in it what the report must say should the next one fail."""
+class _Alone:
+    """Carries the steps of one file out, each made lasting before the next."""
 
-    def __init__(self, found: target.Target, fd: int, options: ShredOptions, started: float) -> None:
-        self.found = found
-        self.fd = fd
-        self.options = options
-        self.progress: Progress | None = None
-        self.started = started
-        self.plan: ShredPlan = self._make_plan()
-        self.notes = list(self.plan.notes)
-        self.reasons = list(self.plan.reasons)
-        self.passes: list[PassReport] = []
-        self.content_done = False
-        self.direct = False
-        self.verified = self.renamed = self.unlinked = False
-        self.done_bytes = 0
-
-    def _make_plan(self) -> ShredPlan:
-        try:
-            facts = read_facts(self.fd)
-        except OSError as error:
-            number = error.errno or errno.EIO
-            raise target.refusal(self.found.path, "permission", number, "cannot be examined") from error
-        if facts.file_system in PSEUDO_FILE_SYSTEMS:
-            text = f"lies on {facts.file_system}, whose files hold no stored bytes"
-            raise target.refusal(self.found.path, f"file_system:{facts.file_system}", errno.EINVAL, text)
-        return make_plan(self.found.path, facts, self.options)
-
-    # ---- the steps ----
+    def __init__(self, run: FileRun) -> None:
+        self.run = run
+        self.plan = run.plan
 
     def carry_out(self) -> ShredReport:
-        text = warning_text(self.plan) if self.options.warn else None
+        run = self.run
+        text = warning_text(self.plan) if run.options.warn else None
         if text is not None:
             warnings.warn(text, UserWarning, stacklevel=5)
-        if self.options.dry_run:
-            return self.report()
+        if run.options.dry_run:
+            return run.report()
         try:
             self._overwrite_and_remove()
         except KeyboardInterrupt as error:
-            self.reasons.append("failed:interrupted")
+            run.reasons.append("failed:interrupted")
             # Assigned by name because the builtin type does not declare it; our own errors do.
-            vars(error)["report"] = self.report("interrupted")
+            vars(error)["report"] = run.report("interrupted")
             raise
-        return self.report()
+        return run.report()
 
     def _overwrite_and_remove(self) -> None:
-        if self.plan.size_bytes and self.plan.passes:
-            with closing(SpanWriter(self.plan.buffer_bytes, self.options.pattern)) as writer:
-                self._overwrite(writer)
-                if self.plan.verify:
-                    self._verify(writer)
-            self._check_size()
-        self.content_done = True
-        self._remove()
+        run = self.run
+        try:
+            if self.plan.write_bytes and self.plan.passes:
+                with closing(run.new_writer()) as writer:
+                    self._overwrite(writer)
+                    if self.plan.verify:
+                        run.compare(writer)
+            run.settle()
+        except BaseException:
+            # The file stays, and its size must not tell of the run.
+            with suppress(OSError):
+                run.restore_size()
+            raise
+        try:
+            self._remove()
+        except OSError as error:
+            raise run.removal_failure(error) from error
 
     def _overwrite(self, writer: SpanWriter) -> None:
-        self.direct = self.plan.direct and set_direct(self.fd, wanted=True)
-        for number, pattern in enumerate(self.plan.passes, start=1):
-            position, size = 0, self.plan.size_bytes
-            self.passes.append(PassReport(pattern, 0, synced=False))
-            while position < size:
-                result = writer.write(self.fd, position, min(position + SPAN_BYTES, size), number, direct=self.direct)
-                position += self._account(result)
-                self.passes[-1] = PassReport(pattern, position, synced=False)
-                if result.error_number:
-                    raise self._failure("write", result.error_number)
-            last = number == len(self.plan.passes)
-            if self.plan.sync or (last and self.plan.verify):
-                self._flush("flush")
-                self.passes[-1] = PassReport(pattern, position, synced=True)
+        count = len(self.plan.passes)
+        for number in range(1, count + 1):
+            self.run.write_pass(number, writer)
+            if self.plan.sync or (number == count and self.plan.verify):
+                self._flush()
+                self.run.note_synced()
 
-    def _verify(self, writer: SpanWriter) -> None:
-        """Read the last pass back and compare. It is verified only where all of that came past the page cache."""
-        position, size = 0, self.plan.size_bytes
-        self.direct = set_direct(self.fd, wanted=True)
-        if not self.direct and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        while position < size:
-            stop = min(position + SPAN_BYTES, size)
-            result = writer.compare(self.fd, position, stop, len(self.plan.passes), direct=self.direct)
-            position += self._account(result)
-            if result.different:
-                self.reasons.append("verify_mismatch")
-                raise self._failure("verify", errno.EIO, f"byte {position} read back is not what was written")
-            if result.error_number:
-                raise self._failure("read", result.error_number)
-        # O_DIRECT is only ever given up during the reads, so what holds at their end held for all of them.
-        self.verified = self.direct and direct_reads_hold(self.plan)
-        if not self.verified:
-            self.notes.append("verify_cached")
-
-    def _account(self, result: SpanResult) -> int:
-        self.direct = result.direct
-        self.done_bytes += result.done_bytes
-        if self.progress is not None and not result.error_number:
-            self.progress(self.done_bytes, self.plan.total_bytes)
-        return result.done_bytes
-
-    def _check_size(self) -> None:
-        """A file that somebody else grew or cut meanwhile had blocks that no pass saw."""
-        if os.fstat(self.fd).st_size != self.plan.size_bytes:
-            self.reasons.append("changed_size")
+    def _flush(self) -> None:
+        try:
+            flush(self.run.fd)
+        except OSError as error:
+            raise self.run.failure("flush", error.errno or errno.EIO) from error
 
     def _remove(self) -> None:
         """Truncate, hide the name, unlink, and make each lasting before the next."""
-        directory, name = self.found.directory, self.found.name
-        try:
-            if self.plan.truncate:
-                os.ftruncate(self.fd, 0)
-                if self.plan.sync:
-                    flush(self.fd)
-            if self.plan.rename:
-                name = self._hide(directory, name)
-            names.unlink(directory, name, self.fd)
-            self.unlinked = True
-            if self.plan.sync:
-                self._sync_directory()
-        except OSError as error:
-            where = f"; it is now called {name!r}" if self.renamed and not self.unlinked else ""
-            raise self._failure("remove", error.errno or errno.EIO, f"{error.strerror}{where}") from error
-
-    def _hide(self, directory: int, name: str) -> str:
-        try:
-            name = names.hide(directory, name, self.fd)
-        except names.NameReplacedError:
-            raise
-        except OSError as error:
-            # A full disk or a directory that takes no new names must not keep the file from being unlinked.
-            self.notes.append(f"name_not_hidden:{errno.errorcode.get(error.errno or 0, 'unknown')}")
-            return name
-        self.renamed = True
+        run = self.run
+        if self.plan.unlink:
+            run.truncate()
+        else:
+            run.restore_size()
         if self.plan.sync:
+            flush(run.fd)
+        for length in run.name_lengths():
+            if not run.hide(length):
+                break
             self._sync_directory()
-        return name
+        if self.plan.unlink:
+            run.unlink()
+            self._sync_directory()
+        if self.plan.wipe_journal:
+            wipe_journal(run)
 
     def _sync_directory(self) -> None:
-        if not names.sync_directory(self.found.directory) and "directory_not_synced" not in self.notes:
-            self.notes.append("directory_not_synced")
+        run = self.run
+        if self.plan.sync and not names.sync_directory(run.found.directory) and "directory_not_synced" not in run.notes:
+            run.notes.append("directory_not_synced")
 
-    def _flush(self, step: str) -> None:
-        try:
-            flush(self.fd)
-        except OSError as error:
-            raise self._failure(step, error.errno or errno.EIO) from error
 
-    # ---- the answer ----
-
-    def _failure(self, step: str, number: int, text: str | None = None) -> SecureWipeError:
-        """The error for a step that failed, with the report of how far it came."""
-        text = f"{step} failed: {text or os.strerror(number)}"
-        self.reasons.append(f"failed:{step}:{errno.errorcode.get(number, number)}")
-        error: SecureWipeError
-        if self.unlinked:
-            error = SecureWipeError(f"{self.found.path}: unlinked, but the directory could not be flushed: {text}")
-        else:
-            error = FileAccessError(number, text, self.found.path)
-        error.report = self.report(text)
-        return error
-
-    def _verdict(self) -> Verdict | None:
-        if self.options.dry_run or self.plan.verdict is None:
-            return None
-        if not self.content_done or "changed_size" in self.reasons:
-            return "not_in_place"
-        if self.plan.verdict == "overwritten_verified" and not self.verified:
-            return "overwritten"
-        return self.plan.verdict
-
-    def report(self, error: str | None = None) -> ShredReport:
-        return ShredReport(
-            path=self.found.path,
-            size_bytes=self.plan.size_bytes,
-            dry_run=self.options.dry_run,
-            verdict=self._verdict(),
-            reasons=tuple(self.reasons),
-            notes=tuple(self.notes),
-            plan=self.plan,
-            passes=tuple(self.passes),
-            verified=self.verified,
-            direct=self.direct,
-            renamed=self.renamed,
-            unlinked=self.unlinked,
-            error=error,
-            seconds=time.monotonic() - self.started,
-        )
+def wipe_journal(run: FileRun) -> None:
+    """Have the journal written back and zeroed; what rested on that is a reason when it fails."""
+    try:
+        zero_journal(run.found.directory)
+    except OSError as error:
+        run.reasons.append(f"journal_not_wiped:{errno.errorcode.get(error.errno or 0, 'unknown')}")
+    else:
+        run.journal_wiped = True

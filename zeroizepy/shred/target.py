@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from zeroizepy.exceptions import FileAccessError
 
+from .facts import locks_out
 from .report import ShredReport, explain
 
 if TYPE_CHECKING:
@@ -140,6 +141,35 @@ def _check_opened(target: Target, status: os.stat_result, options: ShredOptions)
     check_status(target.path, status, options)
 
 
+def _why_not_opened(target: Target, number: int) -> FileAccessError:
+    """The refusal for a file that the system would not open for writing."""
+    attribute = _locking_attribute(target) if number == errno.EPERM else None
+    if attribute is not None:
+        flag = "i" if attribute == "immutable" else "a"
+        text = f"has the {attribute.replace('_', '-')} attribute; chattr -{flag} it first"
+        return refusal(target.path, attribute, number, text, target.status.st_size)
+    code = "replaced" if number in (errno.ELOOP, errno.ENOENT, errno.ENXIO) else "permission"
+    return refusal(target.path, code, number, f"cannot be opened: {os.strerror(number)}")
+
+
+def _check_attributes(target: Target, fd: int) -> None:
+    """Refuse what an open for writing would be refused."""
+    if locks_out(fd) is not None:
+        raise _why_not_opened(target, errno.EPERM)
+
+
+def _locking_attribute(target: Target) -> str | None:
+    """`immutable` or `append_only` when that is what keeps the file from being opened."""
+    try:
+        fd = os.open(target.name, _OPEN_FLAGS | os.O_RDONLY, dir_fd=target.directory)
+    except OSError:
+        return None
+    try:
+        return locks_out(fd)
+    finally:
+        os.close(fd)
+
+
 def open_file(target: Target, options: ShredOptions) -> int:
     """Open the target itself: no link is followed, nothing is truncated, no FIFO or terminal can hold us up.
 
@@ -161,11 +191,11 @@ def open_file(target: Target, options: ShredOptions) -> int:
             _make_writable(target)
             fd = os.open(target.name, flags, dir_fd=target.directory)
     except OSError as error:
-        number = error.errno or errno.EIO
-        code = "replaced" if number in (errno.ELOOP, errno.ENOENT, errno.ENXIO) else "permission"
-        raise refusal(target.path, code, number, f"cannot be opened: {os.strerror(number)}") from error
+        raise _why_not_opened(target, error.errno or errno.EIO) from error
     try:
         _check_opened(target, os.fstat(fd), options)
+        if options.dry_run:
+            _check_attributes(target, fd)
     except BaseException:
         os.close(fd)
         raise

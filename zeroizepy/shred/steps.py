@@ -1,0 +1,314 @@
+"""One open file on its way out: each step, without the barriers between them, and what the report says at any moment.
+
+Whoever carries the steps out puts a flush after each; `run` does so for one file, `batch` shares it between many.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from zeroizepy.exceptions import FileAccessError, SecureWipeError
+
+from . import attributes, names, target
+from .device_read import DeviceReader
+from .extents import data_ranges, is_kept, read_extents
+from .facts import FileFacts, read_facts
+from .passes import SPAN_BYTES, SpanResult, SpanWriter, set_direct
+from .plan import PSEUDO_FILE_SYSTEMS, cut_into_blocks, direct_reads_hold, end_of, make_plan
+from .report import PassReport, ShredPlan, ShredReport, Verdict
+
+if TYPE_CHECKING:
+    from .options import ShredOptions
+
+__all__ = ["FileRun", "Progress"]
+
+Progress = Callable[[int, int], object]
+"""Called with the bytes done and the bytes in all, after each span."""
+
+
+class FileRun:
+    """The state of one run; each step leaves in it what the report must say should the next one fail.
+
+    Args:
+        found: The file's name; its directory stays open as long as the run is used.
+        fd: The file, from `target.open_file`; it belongs to the caller.
+        options: The caller's wishes.
+        started: time.monotonic() when it began.
+    """
+
+    def __init__(self, found: target.Target, fd: int, options: ShredOptions, started: float) -> None:
+        self.found = found
+        self.fd = fd
+        self.options = options
+        self.progress: Progress | None = None
+        self.started = started
+        self.name = found.name
+        self.facts: FileFacts = self._read_facts()
+        self.end = end_of(self.facts)
+        self.plan: ShredPlan = self._make_plan()
+        self.notes = list(self.plan.notes)
+        self.reasons = list(self.plan.reasons)
+        self.passes: list[PassReport] = []
+        self.content_done = False
+        self.direct = False
+        self.verified = self.device_verified = self.renamed = self.unlinked = self.journal_wiped = False
+        self.done_bytes = 0
+
+    def _read_facts(self) -> FileFacts:
+        try:
+            facts = read_facts(self.fd)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            raise target.refusal(self.found.path, "permission", number, "cannot be examined") from error
+        if facts.file_system in PSEUDO_FILE_SYSTEMS:
+            text = f"lies on {facts.file_system}, whose files hold no stored bytes"
+            raise target.refusal(self.found.path, f"file_system:{facts.file_system}", errno.EINVAL, text)
+        return facts
+
+    # ---- what is written ----
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Where a pass writes: [start, stop) each, in whole blocks; holes, which hold nothing, are left out."""
+        if self.facts.extents is not None:
+            pieces = ((offset, offset + length) for offset, _, length in self.facts.extents.pieces())
+            return cut_into_blocks(pieces, self.end)
+        found = data_ranges(self.fd, self.end)
+        return cut_into_blocks(((0, self.end),) if found is None else found, self.end)
+
+    def _make_plan(self) -> ShredPlan:
+        write_bytes = sum(stop - start for start, stop in self.ranges())
+        known = self.facts.extents is not None or data_ranges(self.fd, self.end) is not None
+        hole_bytes = max(0, self.facts.size_bytes - write_bytes) if known else None
+        return make_plan(self.found.path, self.facts, self.options, write_bytes, hole_bytes)
+
+    def new_writer(self) -> SpanWriter:
+        """Buffers and a key for the passes of this file."""
+        return SpanWriter(self.plan.buffer_bytes, *self.options.passes)
+
+    def write_pass(self, number: int, writer: SpanWriter) -> None:
+        """Write pass `number`, counted from 1. Nothing forces it to the device yet.
+
+        Raises:
+            FileAccessError: A write failed.
+        """
+        if number == 1:
+            self.direct = self.plan.direct and set_direct(self.fd, wanted=True)
+        pattern = self.plan.passes[number - 1]
+        written = 0
+        self.passes.append(PassReport(pattern, 0, synced=False))
+        for start, stop in self._spans():
+            result = writer.write(self.fd, start, stop, number, direct=self.direct)
+            written += self._account(result)
+            self.passes[-1] = PassReport(pattern, written, synced=False)
+            if result.error_number:
+                raise self.failure("write", result.error_number)
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        for start, stop in self.ranges():
+            for first in range(start, stop, SPAN_BYTES):
+                yield first, min(first + SPAN_BYTES, stop)
+
+    def note_synced(self) -> None:
+        """The last pass was forced to the device."""
+        last = self.passes[-1]
+        self.passes[-1] = PassReport(last.pattern, last.bytes_written, synced=True)
+
+    def compare(self, writer: SpanWriter) -> None:
+        """Read the last pass back and compare; it must have been flushed.
+
+        Verified is only what came past the page cache in full, or from the device itself.
+
+        Raises:
+            FileAccessError: It differs, or could not be read.
+        """
+        self.direct = set_direct(self.fd, wanted=True)
+        if not self.direct and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        number = len(self.plan.passes)
+        for start, stop in self._spans():
+            result = writer.compare(self.fd, start, stop, number, direct=self.direct)
+            self._account(result)
+            self._check_compared(result, start)
+        # O_DIRECT is only ever given up during the reads, so what holds at their end held for all of them.
+        self.verified = self.direct and direct_reads_hold(self.facts)
+        if self.plan.device:
+            self._compare_device(writer)
+        if not self.verified:
+            self.notes.append("verify_cached")
+
+    def _compare_device(self, writer: SpanWriter) -> None:
+        """Read the places on the device that the file had at first, and compare these, too."""
+        try:
+            reader = DeviceReader(self.fd, self.facts)
+        except OSError as error:
+            self.notes.append(f"device_not_read:{error.strerror}")
+            return
+        try:
+            for result, place in reader.compare(writer, self.end, len(self.plan.passes)):
+                self._account(result)
+                self._check_compared(result, place)
+        finally:
+            reader.close()
+        self.verified = self.device_verified = True
+
+    def _check_compared(self, result: SpanResult, start: int) -> None:
+        if result.different:
+            self.reasons.append("verify_mismatch")
+            text = f"byte {start + result.done_bytes} read back is not what was written"
+            raise self.failure("verify", errno.EIO, text)
+        if result.error_number:
+            raise self.failure("read", result.error_number)
+
+    def _account(self, result: SpanResult) -> int:
+        self.direct = result.direct
+        self.done_bytes += result.done_bytes
+        if self.progress is not None and not result.error_number:
+            self.progress(self.done_bytes, self.plan.total_bytes)
+        return result.done_bytes
+
+    # ---- what is looked at afterwards ----
+
+    def settle(self) -> None:
+        """See whether the passes went over the old bytes: same size, same blocks; overwrite the attributes."""
+        if self.plan.write_bytes and self.plan.passes:
+            self._check_size()
+            self._check_extents()
+        for error in attributes.overwrite(self.fd, self.facts.attributes):
+            self.notes.append(f"attributes_failed:{_errno_name(error)}")
+        self.content_done = True
+
+    def _check_size(self) -> None:
+        """A file that somebody else grew or cut meanwhile had blocks that no pass saw."""
+        last_written = max((stop for _, stop in self.ranges()), default=0)
+        if os.fstat(self.fd).st_size != max(self.plan.size_bytes, last_written):
+            self.reasons.append("changed_size")
+
+    def _check_extents(self) -> None:
+        before = self.facts.extents
+        if before is None:
+            return
+        after = read_extents(self.fd)
+        if after is None:
+            self.reasons.append("extents_unknown")
+        elif not is_kept(before, after):
+            self.reasons.append("extents_moved")
+        elif _is_outside(after.pieces(), self.ranges(), max(self.plan.size_bytes, self.end)):
+            self.reasons.append("changed_extents")
+
+    # ---- what becomes of the file ----
+
+    def restore_size(self) -> None:
+        """Give a file that stays its old size: the passes went on to the end of its last block."""
+        if os.fstat(self.fd).st_size > self.plan.size_bytes:
+            set_direct(self.fd, wanted=False)
+            os.ftruncate(self.fd, self.plan.size_bytes)
+
+    def truncate(self) -> None:
+        """Remove the attributes, and give the blocks back; a file with other names keeps both its size and them."""
+        attributes.remove(self.fd, self.facts.attributes)
+        if self.plan.truncate:
+            os.ftruncate(self.fd, 0)
+        else:
+            self.restore_size()
+
+    def name_lengths(self) -> tuple[int, ...]:
+        """How long the names are that it gets, one for each `hide`."""
+        return names.lengths(self.found.name) if self.plan.rename else ()
+
+    def hide(self, length: int) -> bool:
+        """Rename to a random name. False when that was refused; the file then keeps the name that it has.
+
+        Raises:
+            NameReplacedError: Another file stands under the name.
+        """
+        try:
+            self.name = names.rename(self.found.directory, self.name, length, self.fd)
+        except names.NameReplacedError:
+            raise
+        except OSError as error:
+            # A full disk or a directory that takes no new names must not keep the file from being unlinked.
+            self.notes.append(f"name_not_hidden:{_errno_name(error)}")
+            return False
+        self.renamed = True
+        return True
+
+    def unlink(self) -> None:
+        """Remove the name.
+
+        Raises:
+            NameReplacedError: Another file stands under it.
+            OSError: The system refused.
+        """
+        names.unlink(self.found.directory, self.name, self.fd)
+        self.unlinked = True
+
+    # ---- the answer ----
+
+    def removal_failure(self, error: OSError) -> SecureWipeError:
+        """The error for a step on the name."""
+        where = f"; it is now called {self.name!r}" if self.renamed and not self.unlinked else ""
+        return self.failure("remove", error.errno or errno.EIO, f"{error.strerror}{where}")
+
+    def failure(self, step: str, number: int, text: str | None = None) -> SecureWipeError:
+        """The error for a step that failed, with the report of how far it came."""
+        text = f"{step} failed: {text or os.strerror(number)}"
+        self.reasons.append(f"failed:{step}:{errno.errorcode.get(number, number)}")
+        error: SecureWipeError
+        if self.unlinked:
+            error = SecureWipeError(f"{self.found.path}: unlinked, but the directory could not be flushed: {text}")
+        else:
+            error = FileAccessError(number, text, self.found.path)
+        error.report = self.report(text)
+        return error
+
+    def _verdict(self) -> Verdict | None:
+        if self.options.dry_run or self.plan.verdict is None:
+            return None
+        if not self.content_done or self.reasons:
+            return "not_in_place"
+        return "overwritten_verified" if self.verified else "overwritten"
+
+    def report(self, error: str | None = None) -> ShredReport:
+        """What can be said now."""
+        return ShredReport(
+            path=self.found.path,
+            size_bytes=self.plan.size_bytes,
+            dry_run=self.options.dry_run,
+            verdict=self._verdict(),
+            reasons=tuple(self.reasons),
+            notes=tuple(self.notes),
+            plan=self.plan,
+            passes=tuple(self.passes),
+            verified=self.verified,
+            device_verified=self.device_verified,
+            direct=self.direct,
+            renamed=self.renamed,
+            unlinked=self.unlinked,
+            error=error,
+            seconds=time.monotonic() - self.started,
+        )
+
+
+def _errno_name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "unknown")
+
+
+def _is_outside(pieces: Iterator[tuple[int, int, int]], ranges: Iterator[tuple[int, int]], end: int) -> bool:
+    """Whether a file has pieces before `end` now where no pass wrote."""
+    start, stop = next(ranges, (0, 0))
+    for offset, _, length in pieces:
+        done = offset
+        while done < min(offset + length, end):
+            while stop <= done:
+                following = next(ranges, None)
+                if following is None:
+                    return True
+                start, stop = following
+            if start > done:
+                return True
+            done = stop
+    return False
