@@ -354,3 +354,33 @@ def test_empty_path_is_named(cli: Cli, tmp_path: Path) -> None:
         "zeroizepy: hint: is a shell variable unset?",
     ]
     assert not path.exists()
+
+
+def test_a_scheme_is_shown_in_the_plan(cli: Cli, tmp_path: Path) -> None:
+    """--scheme replaces the passes; with -n it is bad usage, and nothing is touched."""
+    path = make(tmp_path)
+    result = cli("shred", "--dry-run", "--scheme", "gost", "report.pdf")
+    would = [line.split(maxsplit=1)[1] for line in result.out.splitlines() if line.split()[0] == "would"]
+    assert [re.sub(r"\d+ bytes of ", "", each) for each in would[:2]] == [
+        "pass 1: write zeros, flush",
+        "pass 2: write random, flush",
+    ]
+    refused = cli("shred", "--scheme", "gost", "-n1", "report.pdf")
+    assert (refused.status, path.exists()) == (2, True)
+    assert "leave -n and --pattern out" in refused.err
+
+
+def test_keep_leaves_the_file_overwritten(cli: Cli, tmp_path: Path) -> None:
+    """--keep overwrites under the same name, and the output says that the name is still there."""
+    path = make(tmp_path)
+    result = cli("shred", "--keep", "-n1", "--pattern", "zeros", "report.pdf")
+    assert path.read_bytes() == bytes(10_000)
+    assert "still there" in result.out
+
+
+def test_not_in_place_has_an_exit_status_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    """Without a pass old bytes remain: status 3 when all was done, 1 when a path failed besides."""
+    make(tmp_path)
+    assert cli("shred", "-n0", "report.pdf").status == 3
+    make(tmp_path)
+    assert cli("shred", "-n0", "report.pdf", "missing").status == 1

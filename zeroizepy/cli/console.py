@@ -16,9 +16,9 @@ from rich.text import Text
 from .errors import drop_stdout, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["LastingOutput", "Output", "progress_bar", "size_text"]
+__all__ = ["Bar", "LastingOutput", "Output", "progress_bar", "size_text"]
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _LABEL_WIDTH = 14
@@ -107,12 +107,33 @@ def _is_live(quiet: bool) -> bool:
     )
 
 
+class Bar:
+    """A progress bar on stderr: call it with bytes done and bytes in all."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(printable(label), total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far it is."""
+        self._progress.update(self._task, completed=done, total=total)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar away for the length of a `with` block, in which lines are printed."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
+
 @contextmanager
-def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Bar | None]:
     """A progress bar on stderr for the length of a `with` block, when stderr is a terminal that can draw one.
 
     Yields:
-        A function of (bytes done, bytes in all), or None when there is no bar.
+        The bar, or None when there is none.
     """
     if not _is_live(quiet):
         yield None
@@ -125,9 +146,4 @@ def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, 
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
-        task = progress.add_task(printable(label), total=None)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield show
+        yield Bar(progress, label)

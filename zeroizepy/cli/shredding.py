@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zeroizepy.exceptions import SecureMemoryWarning
-from zeroizepy.file import ShredReport, explain, secure_delete
+from zeroizepy.file import SCHEMES, ShredReport, explain, secure_delete
 
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
@@ -20,11 +21,18 @@ from .files import EMPTY_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from .console import Bar
+
 
 __all__ = ["show_report", "shred_command"]
 
 _STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
 _HEX_PREFIX = "hex:"
+
+NOT_IN_PLACE = 3
+"""Exit status: all was done, and old bytes of a file may remain."""
 
 
 def _parse_pattern(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str | bytes:
@@ -48,6 +56,14 @@ class _Outcome:
     failure: errors.Failure | None = None
     counted_as: str = "failed"
 
+    @property
+    def status(self) -> int:
+        """The exit status that this path alone would give."""
+        if self.failure is not None:
+            return self.failure.status
+        verdict = None if self.report is None else self.report.verdict
+        return NOT_IN_PLACE if verdict == "not_in_place" else 0
+
     def to_dict(self) -> dict[str, Any]:
         base = {} if self.report is None else self.report.to_dict()
         error = None if self.failure is None else self.failure.fault
@@ -62,6 +78,7 @@ def show_report(output: Output, report: ShredReport) -> None:
     if report.passes and report.size_bytes:
         passes = "1 pass" if done == 1 else f"{done} passes"
         read_back = ", read back and compared" if report.verified else ""
+        read_back += ", on the device itself, too" if report.device_verified else ""
         output.fact("overwritten", f"{passes} over {size_text(report.size_bytes)}{read_back}")
     output.fact("name", ("renamed, " if report.renamed else "") + ("unlinked" if report.unlinked else "still there"))
     for reason in report.reasons:
@@ -85,16 +102,58 @@ def _show_plan(output: Output, report: ShredReport) -> None:
         output.fact("note", explain(note))
 
 
-def _one(path: str, quiet: bool, options: dict[str, Any]) -> _Outcome:
+class _Overall:
+    """One progress bar over all files: what is done of them, and what is still to come by their sizes.
+
+    Args:
+        bar: Gets bytes done and bytes in all; None where nobody looks.
+        paths: All of them.
+        options: Of `secure_delete`.
+    """
+
+    def __init__(self, bar: Bar | None, paths: tuple[str, ...], options: dict[str, Any]) -> None:
+        passes = SCHEMES[options["scheme"]].passes if options["scheme"] else range(options["passes"])
+        self._bar = bar
+        self._times: int = len(passes) + bool(options["verify"]) + (options["verify"] == "device")
+        self._expected = [self._guess(path) for path in paths] if bar is not None else []
+        self._done = 0
+        self._index = 0
+
+    def _guess(self, path: str) -> int:
+        try:
+            return os.lstat(path).st_size * self._times
+        except OSError:
+            return 0
+
+    @property
+    def for_one(self) -> Callable[[int, int], None] | None:
+        """The progress function for the file at hand."""
+        return None if self._bar is None else self._advance
+
+    def _advance(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._expected[self._index] = total
+            self._bar(self._done + done, sum(self._expected))
+
+    def next(self) -> AbstractContextManager[None]:
+        """The file at hand is done with, whatever came of it. In the `with` block that is told."""
+        if self._bar is None:
+            return nullcontext()
+        self._done += self._expected[self._index]
+        self._index += 1
+        return self._bar.hidden()
+
+
+def _one(path: str, progress: Callable[[int, int], None] | None, options: dict[str, Any]) -> _Outcome:
     """Shred one path. Whatever happens becomes an outcome; only that of Ctrl-C ends the run over all."""
     if not path:
         return _Outcome(path, None, errors.Failure(*EMPTY_PATH))
     try:
-        with progress_bar(path, quiet=quiet) as show, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # The report says the same, and more; a warning that memory is not locked is no part of it.
             warnings.simplefilter("ignore")
             warnings.simplefilter("default", SecureMemoryWarning)
-            report = secure_delete(path, progress=show, **options)
+            report = secure_delete(path, progress=progress, **options)
     except KeyboardInterrupt as error:
         found = _report_of(error)
         failure = errors.Failure(f"interrupted: {path} {_state(path, found)}", None, errors.INTERRUPTED)
@@ -132,12 +191,16 @@ def _all(
 ) -> list[_Outcome]:
     """Shred one path after the other, and show each outcome; Ctrl-C leaves the rest alone."""
     outcomes: list[_Outcome] = []
+    label = paths[0] if len(paths) == 1 else f"{len(paths)} paths"
     try:
-        for path in paths:
-            outcomes.append(_one(path, quiet, options))
-            show(outcomes[-1])
-            if outcomes[-1].counted_as == "interrupted":
-                break
+        with progress_bar(label, quiet=quiet) as bar:
+            overall = _Overall(bar, paths, options)
+            for path in paths:
+                outcomes.append(_one(path, overall.for_one, options))
+                with overall.next():
+                    show(outcomes[-1])
+                if outcomes[-1].counted_as == "interrupted":
+                    break
     except KeyboardInterrupt:  # Between two files, or while one was shown.
         if len(outcomes) == len(paths):
             raise
@@ -172,7 +235,11 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
     metavar="PATTERN",
     help="random, zeros, ones, or hex:00ff...",
 )
+@click.option("--scheme", type=click.Choice(sorted(SCHEMES)), metavar="NAME", help="In place of -n and --pattern.")
 @click.option("--verify", is_flag=True, help="Read the last pass back and compare.")
+@click.option("--verify-device", is_flag=True, help="Read it from the block device, too (root).")
+@click.option("--keep", is_flag=True, help="Overwrite and do not unlink.")
+@click.option("--wipe-journal", is_flag=True, help="Zero the journal of ext4 afterwards (root).")
 @click.option("--no-rename", is_flag=True, help="Unlink under the old name.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; show the plan and the verdict it would give.")
 @click.option("--force", is_flag=True, help="Take files without owner-write permission.")
@@ -180,11 +247,17 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
 @click.option("--follow-symlinks", is_flag=True, help="Shred what a link leads to; otherwise the link is unlinked.")
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
+@click.pass_context
 def shred_command(
+    ctx: click.Context,
     paths: tuple[str, ...],
     passes: int,
     pattern: str | bytes,
+    scheme: str | None,
     verify: bool,
+    verify_device: bool,
+    keep: bool,
+    wipe_journal: bool,
     no_rename: bool,
     dry_run: bool,
     force: bool,
@@ -200,19 +273,33 @@ def shred_command(
       overwritten_verified  each block was written, and read back as written
       overwritten           each block was written and flushed
       not_in_place          old bytes may remain, for the reasons that follow it
-    The file is unlinked in all three cases, and the exit status is 0. It is 1 when a
-    path was missing, refused or failed, or stdout took no more; the others are still
-    done. Ctrl-C ends the run with status 130 and the state of each path; the one at
-    hand stays in place, partly overwritten.
+    The file is unlinked in all three cases.
+
+    \b
+    Exit status:
+      0    all as asked
+      1    a path was missing, refused or failed, or stdout took no more
+      3    all done, and old bytes of a file may remain (not_in_place)
+      130  Ctrl-C: the path at hand stays, partly overwritten; the state of each is told
+    What one path meets does not keep the others from being done.
+
+    Schemes: SCHEMES. One verified pass is enough on a magnetic disk, and no number of passes is on flash.
 
     An overwrite does not reach earlier copies (backups, snapshots, editors, swap), remapped sectors, and cells that a
     flash device keeps; copy-on-write file systems write elsewhere. For data there, encrypt from the start and shred
     the key file.
     """  # noqa: D301 - click takes the backspace for "do not wrap".
+    if scheme is not None and any(
+        ctx.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("passes", "pattern")
+    ):
+        raise click.UsageError("--scheme says what each pass writes; leave -n and --pattern out", ctx)
     options = {
         "passes": passes,
         "pattern": pattern,
-        "verify": verify,
+        "scheme": scheme,
+        "verify": "device" if verify_device else verify,
+        "keep": keep,
+        "wipe_journal": wipe_journal,
         "rename": not no_rename,
         "dry_run": dry_run,
         "force": force,
@@ -234,5 +321,10 @@ def shred_command(
         output.document({"files": [each.to_dict() for each in outcomes], "summary": counts})
     elif not quiet and len(outcomes) > 1:
         output.line(text)
-    status = max(0 if each.failure is None else each.failure.status for each in outcomes)
-    return status if output.failure is None else max(status, errors.report(output.failure))
+    statuses = {each.status for each in outcomes}
+    if output.failure is not None:
+        statuses.add(errors.report(output.failure))
+    return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_IN_PLACE, 0) if status in statuses)
+
+
+shred_command.help = (shred_command.help or "").replace("SCHEMES", ", ".join(sorted(SCHEMES)))
