@@ -115,7 +115,7 @@ def read_extents(fd: int) -> ExtentMap | None:
             last = last or bool(flags & _LAST)
         if last:
             found.kinds = frozenset(kinds)
-            return found
+            return found if len(found.offsets) <= MAX_EXTENTS else None
     return None
 
 

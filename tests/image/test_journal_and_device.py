@@ -1,0 +1,133 @@
+"""What the journal keeps and gives up, and reading the old blocks from the device, on raw images."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from zeroizepy.file import secure_delete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+NAME = "a-name-of-its-own-0123456789"
+VALUE = b"a value beside the content"
+NODATACOW = 0x800000
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+@pytest.mark.parametrize(
+    ("size", "options", "mount", "reason"),
+    [(1 << 20, (), "data=journal", "data_journal"), (64, ("-O", "inline_data", "-I", "256"), "", "extents_inline")],
+)
+def test_a_journal_keeps_copies_until_it_is_zeroed(
+    new_disk: Callable[..., Any],
+    nonce: bytes,
+    marked_file: Callable[..., Path],
+    *,
+    size: int,
+    options: tuple[str, ...],
+    mount: str,
+    reason: str,
+    wiped: bool,
+) -> None:
+    """Data that went through the journal is there afterwards, and the verdict says so; with wipe_journal it is not."""
+    disk = new_disk("ext4", *options, mount=mount, mib=64)
+    path = marked_file(disk.mountpoint / "file", nonce, size)
+    os.sync()
+    report = secure_delete(path, wipe_journal=wiped)
+    if wiped:
+        assert (report.verdict, report.reasons) == ("overwritten", ())
+        assert disk.hits(nonce) == 0
+    else:
+        assert (report.verdict, report.reasons) == ("not_in_place", (reason,))
+        assert disk.hits(nonce) > 0
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_old_names_and_attributes_are_in_the_journal(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], *, wiped: bool
+) -> None:
+    """The notes say that they may remain, and they do; a zeroed journal has neither, nor has the directory."""
+    disk = new_disk("ext4", mib=64)
+    path = marked_file(disk.mountpoint / NAME, nonce, 9000)
+    os.setxattr(path, "user.origin", VALUE)
+    os.sync()
+    notes = secure_delete(path, wipe_journal=wiped).notes
+    assert {"name_may_remain", "attributes_may_remain:1"} <= set(notes)
+    disk.unmount()
+    image = disk.image.read_bytes()
+    assert [image.count(each) > 0 for each in (NAME.encode(), VALUE)] == [not wiped] * 2
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_the_old_blocks_are_read_from_the_device(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], kind: str
+) -> None:
+    """verify="device" compares the blocks that the file had at first, whatever the file system says of the file."""
+    disk = new_disk(kind, *(("-b", "4096") if kind == "ext4" else ()), mib=320)
+    path = marked_file(disk.mountpoint / "file", nonce, (1 << 20) + 4097)
+    report = secure_delete(path, passes=2, verify="device")
+    assert (report.verdict, report.device_verified, report.unlinked) == ("overwritten_verified", True, True)
+    assert disk.hits(nonce) == 0
+
+
+def test_a_change_behind_the_file_system_is_found(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path]
+) -> None:
+    """A byte that changes on the device between the comparison of the file and that of the device is a mismatch."""
+    disk = new_disk("ext4", "-b", "4096", mib=64)
+    path = marked_file(disk.mountpoint / "file", nonce, 8192)
+    os.sync()
+    place = disk.image.read_bytes().index(nonce)
+
+    def corrupt(done: int, total: int) -> None:
+        # Read so far: one pass and the comparison of the file; the device comes next.
+        if done == total * 2 // 3:
+            with open(f"/sys/dev/block/{os.major(path.stat().st_dev)}:{os.minor(path.stat().st_dev)}/uevent") as uevent:
+                name = next(line.split("=")[1].strip() for line in uevent if line.startswith("DEVNAME="))
+            fd = os.open(f"/dev/{name}", os.O_RDWR | os.O_SYNC)
+            try:
+                os.pwrite(fd, b"\x55", place + 5000)
+            finally:
+                os.close(fd)
+
+    with pytest.raises(OSError, match="byte 5000 read back is not what was written") as caught:
+        secure_delete(path, passes=1, pattern="zeros", verify="device", progress=corrupt)
+    report = getattr(caught.value, "report", None)
+    assert report is not None
+    assert (report.verdict, report.unlinked, report.device_verified) == ("not_in_place", False, False)
+
+
+def set_nodatacow(path: Path) -> None:
+    """As chattr +C does: only for a file without content."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.ioctl(fd, 0x40086602, struct.pack("l", NODATACOW))
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_btrfs_without_copy_on_write(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], *, kept: bool
+) -> None:
+    """A file with the attribute is overwritten where it lies; one without it is not, and the verdict says so."""
+    disk = new_disk("btrfs", mib=128)
+    path = disk.mountpoint / "file"
+    if kept:
+        set_nodatacow(path)
+    report = secure_delete(marked_file(path, nonce, 1 << 20), verify=True)
+    if kept:
+        assert report.verdict == "overwritten_verified"
+        assert disk.hits(nonce) == 0
+    else:
+        assert report.verdict == "not_in_place"
+        assert "file_system:btrfs" in report.reasons
+        assert disk.hits(nonce) > 0
