@@ -274,33 +274,47 @@ int zpy_file_sync_all(int fd);
 
 /* ---- overwriting files ---- */
 
-/* Aligned buffers for overwriting; used by one thread at a time. */
+/* Aligned buffers for overwriting; used by one call at a time. */
 struct zpy_writer;
+
+/* What random bytes are made with. */
+enum zpy_generator {
+    ZPY_CHACHA20 = 1, /* Its 64-bit nonce is the stream's number. */
+    ZPY_AEGIS128L = 2 /* Of zeros; each 4096 bytes have a nonce of their own, and their tag is dropped. */
+};
 
 /* One span of one pass. */
 struct zpy_span_request {
     int fd;
     int direct;             /* fd has O_DIRECT now; cleared on fd when the file system refuses it. */
+    int any_order;          /* The file has all bytes of the span already: they may be written in any order. */
+    int generator;          /* Of a random stream: an enum zpy_generator. */
     uint64_t start;         /* Bytes [start, stop) are written; start is a multiple of 4096. */
     uint64_t stop;
     int64_t shift;          /* When verifying: read this much further on, where the file lies on its device. */
-    uint64_t stream_key;    /* A cell of 32 bytes: random from its keystream, seekable by offset. 0: pattern. */
+    uint64_t skip_limit;    /* How many bytes may be skipped where the device fails; 0: its first error ends the span. */
+    uint64_t stream_key;    /* A cell of 32 bytes: random from its stream, seekable by offset. 0: pattern. */
     uint64_t stream_number; /* Which of the key's streams: one for each pass. */
     uint8_t const *pattern; /* Repeated, its phase counted from offset 0 of the file. */
     size_t pattern_bytes;
 };
 
 struct zpy_span_result {
-    uint64_t done_bytes;    /* Written, or found equal, from start on. */
+    uint64_t done_bytes;    /* Written, or found equal, from start on; those that were skipped count. */
+    uint64_t skipped_bytes; /* Not written or not read, because the device failed there; after an error, in the whole span. */
+    uint64_t first_skipped; /* Offset of the first one, when there is one. */
     uint64_t short_calls;   /* write(2) or read(2) calls that moved less than was asked. */
     int system_error;       /* errno of the call that failed, or 0. */
     int direct;             /* Whether O_DIRECT was still on at the end. */
 };
 
-/* buffer_bytes: a multiple of 4096. Null when there is no memory. */
+/* The faster generator here: ZPY_AEGIS128L where libsodium has it with AES instructions. */
+int zpy_generator_best(void);
+/* buffer_bytes: a multiple of 4096; somewhat more than twice as much memory is taken. Null when there is none. */
 struct zpy_writer *zpy_writer_new(size_t buffer_bytes);
 void zpy_writer_free(struct zpy_writer *writer);
-/* Write the span; short writes and EINTR are continued. ZPY_SYSTEM with system_error set when a write failed. */
+/* Write the span; short writes and EINTR are continued. ZPY_SYSTEM with system_error set when a write failed: bytes
+ * behind done_bytes may be written or not. ZPY_UNSUPPORTED for a generator that this libsodium lacks. */
 int zpy_overwrite_span(struct zpy_writer *writer, struct zpy_span_request const *request,
                        struct zpy_span_result *result_out);
 /* Read the span back and compare. ZPY_FORGED at the first difference, done_bytes before it. */

@@ -28,7 +28,6 @@ zpy_is_inside(size_t held, size_t offset, size_t length)
 #define ZPY_CANARY_BYTES ((size_t) 16)
 /* Larger cells get their own pages. */
 #define ZPY_SLOT_MAX ((size_t) 4096)
-#define ZPY_STREAM_KEY_BYTES ((size_t) crypto_stream_chacha20_KEYBYTES)
 
 /* ---- zpy_pages.c ---- */
 
@@ -197,17 +196,19 @@ int zpy_reaper_add(uint64_t cell, uint64_t at_ns);
 void zpy_reaper_note_stale(void);
 void zpy_reaper_after_fork(void);
 
-/* ---- zpy_overwrite.c ---- */
+/* ---- zpy_filler.c ---- */
 
-struct zpy_writer {
-    uint8_t *buffers[2];
-    size_t buffer_bytes;
-};
+/* Spans begin at multiples of this, and so does each part of the random stream that is made on its own. It is also what every
+ * block device and file system in use takes as alignment for O_DIRECT. */
+#define ZPY_BLOCK_BYTES ((size_t) 4096)
+/* The smallest part that a device can fail in. */
+#define ZPY_SECTOR_BYTES ((size_t) 512)
 
 /* What the bytes of a span are made from, taken out of its request once. */
 struct zpy_filler {
     uint8_t const *stream_key; /* Null: pattern. */
     uint64_t stream_number;
+    int generator;
     uint8_t const *pattern;
     size_t pattern_bytes;
 };
@@ -215,6 +216,40 @@ struct zpy_filler {
 int zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request);
 /* Drops the pin on the stream key; ZPY_OK only if the key was whole all the time. */
 int zpy_filler_close(struct zpy_filler const *filler, struct zpy_span_request const *request);
+/* offset: a multiple of ZPY_BLOCK_BYTES. */
 void zpy_filler_fill(struct zpy_filler const *filler, uint8_t *out, size_t length, uint64_t offset);
+
+/* ---- zpy_span.c ---- */
+
+/* Whole transparent huge pages on x86-64, and on ARM with 4 KiB pages. */
+#define ZPY_LARGE_PAGE_BYTES ((size_t) 2 << 20)
+
+/* A part of a span that one worker moves between its buffer and the file. */
+struct zpy_chunk {
+    uint8_t *buffer;
+    uint8_t *scratch; /* Smaller than the buffer, so that what is made there is compared while it is in the cache. */
+    size_t scratch_bytes;
+    uint64_t number;
+    uint64_t offset; /* A multiple of ZPY_BLOCK_BYTES. */
+    size_t length;   /* Only the last chunk of a file ends inside a block. */
+    size_t done;     /* How much of it was written, found equal, or skipped. */
+    int system_error;
+    uint64_t short_calls;
+};
+
+/* How bytes get from a chunk's buffer into the file, or the other way. */
+struct zpy_way {
+    /* Before anything else; null: nothing to do. */
+    void (*prepare)(struct zpy_filler const *filler, struct zpy_chunk const *chunk);
+    /* One system call for the next length bytes of the chunk. */
+    int64_t (*move)(struct zpy_span_request const *request, struct zpy_chunk const *chunk, size_t length, bool direct);
+    /* How many of the bytes that were moved are right; null: all. */
+    size_t (*check)(struct zpy_filler const *filler, struct zpy_chunk const *chunk, size_t length);
+    int at_end; /* The status when a call moves nothing. */
+};
+
+/* Go over the whole span. tail_apart: under O_DIRECT the bytes behind the last whole block come last, without it. */
+int zpy_span_run(struct zpy_writer *writer, struct zpy_span_request const *request, struct zpy_way const *way,
+                 bool tail_apart, struct zpy_span_result *result_out);
 
 #endif

@@ -24,6 +24,8 @@ uint8_t *zpy_os_reserve(size_t bytes);
 uint8_t *zpy_os_map(size_t bytes);
 /* The same, one and the same for this process and the children that fork() makes of it. */
 uint8_t *zpy_os_map_shared(size_t bytes);
+/* Have a part of what zpy_os_map gave in large pages, where the system has them; nothing rests on it. */
+void zpy_os_prefer_large_pages(uint8_t *base, size_t bytes);
 /* Give back, as a whole, what zpy_os_reserve or zpy_os_map gave; locks on it end. Freeing a whole mapping cannot fail. */
 void zpy_os_release(uint8_t *base, size_t bytes);
 /* Make a part of a reservation private zeroed pages that can be read and written. */

@@ -92,6 +92,17 @@ zpy_os_map_shared(size_t bytes)
 }
 
 void
+zpy_os_prefer_large_pages(uint8_t *base, size_t bytes)
+{
+#if defined(MADV_HUGEPAGE)
+    (void) madvise(base, bytes, MADV_HUGEPAGE); /* A kernel without them refuses. */
+#else
+    (void) base;
+    (void) bytes;
+#endif
+}
+
+void
 zpy_os_release(uint8_t *base, size_t bytes)
 {
     /* The one way for this to fail is a map count at its limit when a mapping is split, and whole mappings are not. */

@@ -91,6 +91,13 @@ zpy_os_map_shared(size_t bytes)
 }
 
 void
+zpy_os_prefer_large_pages(uint8_t *base, size_t bytes)
+{
+    (void) base; /* They take a privilege that ordinary users lack. */
+    (void) bytes;
+}
+
+void
 zpy_os_release(uint8_t *base, size_t bytes)
 {
     (void) bytes;                             /* Windows knows how much it is. */

@@ -115,7 +115,7 @@ zpy_registers_clear(void)
 
 #endif
 
-/* Deeper than libsodium's AES-GCM and ChaCha20-Poly1305 go, with room for register spills. */
+/* Deeper than libsodium's AES-GCM, AEGIS-128L and ChaCha20-Poly1305 go, with room for register spills. */
 #define CIPHER_STACK_BYTES ((size_t) 2048)
 
 /* Round keys stay behind in stack slots and vector registers; a later register spill would copy them to memory. */

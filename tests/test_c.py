@@ -28,11 +28,14 @@ SANITIZERS = {
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-# What single programs need beyond that: the fuzzer sees each run of pages come and go, test_reaper each thread; in
-# test_fork a thread stops at one place while another forks.
+# What single programs need beyond that: the fuzzer sees each run of pages come and go, test_reaper each thread;
+# test_overwrite has a device in memory; in test_fork a thread stops at one place while another forks.
 EXTRA = {
     "fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"],
     "test_fork": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_protect,--wrap=sodium_memzero"],
+    "test_overwrite": [
+        "-Wl,--wrap=zpy_os_write_at,--wrap=zpy_os_read_at,--wrap=zpy_os_direct,--wrap=zpy_os_thread_start"
+    ],
     "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join"],
 }
 # A leak or a race ends a program with a status of its own, whatever the environment of the tests says.
@@ -153,6 +156,14 @@ def test_core_without_races(run: Run, backing: str) -> None:
 def test_reaper(run: Run, backing: str, sanitizer: str) -> None:
     """The core's thread is started and stopped by several threads at once, and deadlines are kept."""
     done = run("test_reaper", backing, sanitizer=sanitizer)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@pytest.mark.usefixtures("leaks_are_seen", "races_are_seen")
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_overwriting(run: Run, sanitizer: str) -> None:
+    """Spans are written and compared by two workers, on a device that fails: each byte is right, skipped or told."""
+    done = run("test_overwrite", sanitizer=sanitizer)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 

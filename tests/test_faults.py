@@ -387,3 +387,51 @@ def test_shred_continues_writes(auto: Child, shim: str, tmp_path: Path, fault: s
     lines = run(auto, shim, fault, SHRED, str(path))
     assert lines[1:] == ["0"]
     assert not lines[0].startswith("FileAccessError")
+
+
+SPAN = """
+    from contextlib import closing
+    from zeroizepy._lib import lib
+    from zeroizepy.shred.options import Pattern
+    from zeroizepy.shred.passes import SpanWriter, set_direct
+    path, limit = sys.argv[1], int(sys.argv[2])
+    size = os.path.getsize(path)
+    fd = os.open(path, os.O_RDWR)
+    direct = set_direct(fd, wanted=True)
+    with closing(SpanWriter(1 << 20, Pattern("random", None))) as writer:
+        arm()
+        wrote = writer.write(fd, 0, size, 1, direct=direct, skip_limit=limit)
+        print(wrote.done_bytes, wrote.skipped_bytes, wrote.first_skipped, errno.errorcode.get(wrote.error_number))
+        read = writer.compare(fd, 0, size, 1, direct=direct, skip_limit=limit)
+        print(read.done_bytes, read.skipped_bytes, read.first_skipped, errno.errorcode.get(read.error_number))
+        disarm()
+        assert wrote.direct == read.direct == direct
+        whole = writer.compare(fd, 0, size, 1, direct=direct)
+    print(whole.different, whole.done_bytes // 512)
+    os.close(fd)
+    assert works()
+"""
+
+
+def test_bad_sectors_are_skipped(auto: Child, shim: str, tmp_path: Path) -> None:
+    """Two sectors that the device refuses are left out and counted; all around them is written and compared."""
+    path, size = tmp_path / "victim", (3 << 20) + 5
+    path.write_bytes(b"x" * size)
+    first, skipped = (2 << 20) + 3 * 512, 2 * 512
+    env = {"LD_PRELOAD": shim, "ZPY_BAD_BYTES": f"{first}:{first + skipped}"}
+    lines = auto.check(PROGRAM + dedent(SPAN), str(path), str(skipped), env=env).splitlines()
+    assert lines == [f"{size} {skipped} {first} None"] * 2 + [f"True {first // 512}"]
+    content = path.read_bytes()
+    assert content[first : first + skipped] == b"x" * skipped
+    assert b"x" * 8 not in content[:first] + content[first + skipped :]
+
+
+def test_bad_sectors_beyond_the_limit(auto: Child, shim: str, tmp_path: Path) -> None:
+    """Without leave to skip, or beyond it, the device's error ends the span."""
+    path, size = tmp_path / "victim", 3 << 20
+    for limit in (0, 512):
+        path.write_bytes(b"x" * size)
+        env = {"LD_PRELOAD": shim, "ZPY_BAD_BYTES": f"{1 << 20}:{(1 << 20) + 1024}"}
+        lines = auto.check(PROGRAM + dedent(SPAN), str(path), str(limit), env=env).splitlines()
+        told = f"{(1 << 20) + limit} {limit} {1 << 20 if limit else None} EIO"
+        assert lines == [told] * 2 + [f"True {1 << 11}"]

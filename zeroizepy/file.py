@@ -87,8 +87,8 @@ def secure_delete(
         path: The file.
         passes: How often its bytes are overwritten, 0 to 1000. One is enough on a magnetic disk, and no number is on
             flash. With 0 the file is only renamed and unlinked, and the verdict says so.
-        pattern: "random" (a ChaCha20 stream under a key that is wiped afterwards), "zeros", "ones", or 1 byte to
-            1 MiB that are repeated from the start of the file.
+        pattern: "random" (the stream of AEGIS-128L, or of ChaCha20 where the CPU has no AES instructions, under a key
+            that is wiped afterwards), "zeros", "ones", or 1 byte to 1 MiB that are repeated from the start of the file.
         scheme: A scheme of `SCHEMES` by its name, such as "nist-clear", in place of `passes` and `pattern`. Those
             that ask for it verify.
         rename: Rename the file to random names, shorter and shorter, before the unlink; no other file can be replaced.

@@ -2,7 +2,9 @@
  *
  * ZPY_FAULT="mlock:2:12" lets the second mlock and all that follow fail with errno 12; several faults are separated by
  * commas. "once" behind a fault ("write:3:4:once") lets only that one occurrence fail. A negative errno -N is not a
- * failure: write and pwrite then move at most N bytes, read at most N. Nothing is counted until zpy_fault_arm(1). */
+ * failure: write and pwrite then move at most N bytes, read at most N. Nothing is counted until zpy_fault_arm(1).
+ *
+ * ZPY_BAD_BYTES="4096:4608" makes each pread and pwrite that touches these bytes of a file fail with EIO. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,6 +77,20 @@ fault(char const *name)
     return 0;
 }
 
+/* Does a call at this offset touch the bytes that cannot be read or written? */
+static int
+is_bad(off_t offset, size_t length)
+{
+    char const *const area = armed ? getenv("ZPY_BAD_BYTES") : NULL;
+    if (area == NULL) {
+        return 0;
+    }
+    char *rest;
+    long const start = strtol(area, &rest, 10);
+    long const stop = strtol(rest + 1, NULL, 10);
+    return offset < stop && start < offset + (off_t) length;
+}
+
 #define REAL(name) ((__typeof__(&name)) dlsym(RTLD_NEXT, #name))
 
 #define WRAP(result, name, parameters, arguments) \
@@ -112,10 +128,13 @@ setrlimit64(__rlimit_resource_t which, struct rlimit64 const *limit)
 WRAP(void *, mmap, (void *address, size_t length, int mode, int flags, int fd, off_t offset),
      (address, length, mode, flags, fd, offset))
 
-#define WRAP_IO(name, pointer, parameters, arguments)                      \
+/* read and write have no offset that the shim would know. */
+#define NO_PLACE ((off_t) 1 << 62)
+
+#define WRAP_IO(name, place, parameters, arguments)                        \
     ssize_t name parameters                                                \
     {                                                                      \
-        int const number = fd > 2 ? fault(#name) : 0;                      \
+        int const number = fd > 2 ? is_bad(place, length) ? EIO : fault(#name) : 0; \
         if (number > 0) {                                                  \
             errno = number;                                                \
             return -1;                                                     \
@@ -126,10 +145,10 @@ WRAP(void *, mmap, (void *address, size_t length, int mode, int flags, int fd, o
         return REAL(name) arguments;                                       \
     }
 
-WRAP_IO(write, void const *, (int fd, void const *bytes, size_t length), (fd, bytes, length))
-WRAP_IO(read, void *, (int fd, void *bytes, size_t length), (fd, bytes, length))
-WRAP_IO(pwrite, void const *, (int fd, void const *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
-WRAP_IO(pread, void *, (int fd, void *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
+WRAP_IO(write, NO_PLACE, (int fd, void const *bytes, size_t length), (fd, bytes, length))
+WRAP_IO(read, NO_PLACE, (int fd, void *bytes, size_t length), (fd, bytes, length))
+WRAP_IO(pwrite, offset, (int fd, void const *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
+WRAP_IO(pread, offset, (int fd, void *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
 
 WRAP(int, timer_create, (clockid_t clock, struct sigevent *event, timer_t *timer), (clock, event, timer))
 WRAP(int, timer_settime, (timer_t timer, int flags, struct itimerspec const *new, struct itimerspec *old),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,35 +51,47 @@ class SpanResult:
     """What one call reached.
 
     Attributes:
-        done_bytes: Written, or found equal, from the start of the span on.
+        done_bytes: Written, or found equal, from the start of the span on; those that were skipped count. After an
+            error, bytes behind them may have been written, too.
         error_number: errno of the call that failed, or 0.
         direct: O_DIRECT was still in force at the end.
         different: A comparison found a difference after `done_bytes`.
+        skipped_bytes: How many of `done_bytes` were neither written nor compared, because the device failed there;
+            after an error, of the whole span.
+        first_skipped: Offset in the file of the first of them, or None.
     """
 
     done_bytes: int
     error_number: int
     direct: bool
     different: bool
+    skipped_bytes: int = 0
+    first_skipped: int | None = None
 
 
 class SpanWriter:
     """Buffers, and a key for random passes. `close` frees the one and wipes the other.
 
+    A random pass is the keystream of libsodium's AEGIS-128L where that runs on AES instructions, else of its ChaCha20:
+    of one key, which lies in a locked cell, and with the number of the stream and the offset in the file as nonce and
+    counter. So each span can be made again, and nothing of it is kept.
+
     Args:
-        buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken.
+        buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken, and 128 KiB.
         patterns: What each pass writes. More passes than these begin with the first again.
+        generator: For random passes, ZPY_AEGIS128L or ZPY_CHACHA20; None takes the faster one.
 
     Raises:
         MemoryError: No memory for the buffers.
         LockLimitError: No locked memory for the key.
     """
 
-    __slots__ = ("_key", "_patterns", "_writer")
+    __slots__ = ("_generator", "_key", "_patterns", "_writer")
 
-    def __init__(self, buffer_bytes: int, *patterns: Pattern) -> None:
+    def __init__(self, buffer_bytes: int, *patterns: Pattern, generator: int | None = None) -> None:
         # The core reads this memory during calls, so it lives as long as the writer does.
         self._patterns: list[Any] = [_lib.ffi.from_buffer("uint8_t[]", each.data or b"") for each in patterns]
+        self._generator = _lib.lib.zpy_generator_best() if generator is None else generator
         self._key = 0
         self._writer: Any = _lib.lib.zpy_writer_new(buffer_bytes)
         if self._writer == _lib.ffi.NULL:
@@ -98,32 +111,48 @@ class SpanWriter:
         if key:
             _lib.lib.zpy_cell_wipe(key)
 
-    def write(self, fd: int, start: int, stop: int, stream: int, *, direct: bool) -> SpanResult:
+    def write(self, fd: int, start: int, stop: int, stream: int, *, direct: bool, skip_limit: int = 0) -> SpanResult:
         """Write bytes [start, stop) of `fd`; short writes and interrupted calls are continued.
 
+        Where the device fails (EIO, ENODATA) and `skip_limit` allows, the call is repeated in parts of 64 KiB, 4 KiB
+        and 512 bytes, and the smallest that fail are skipped and counted: old bytes may remain there, so a result with
+        `skipped_bytes` is no overwrite of the whole span. An error that shows only at a flush skips nothing, and
+        through the page cache that is most of them.
+
         Args:
-            fd: Writable descriptor.
+            fd: Writable descriptor of a regular file or a block device.
             start: A multiple of 4096.
             stop: `start` and up.
             stream: Number of the pass, from 1: it tells which pattern is written, and which random stream.
             direct: Whether `fd` has O_DIRECT now.
+            skip_limit: Bytes of this span that may be skipped; what fails beyond ends it with that error. With 0 the
+                first error does. Each failing sector can take a disk seconds, so a limit also bounds the time.
         """
         request = self._request(fd, start, stop, stream)
-        request.direct = direct
+        request.direct, request.skip_limit = direct, skip_limit
+        status = os.fstat(fd)
+        # Of a file that grows, the blocks should be allocated and its size moved on in order.
+        request.any_order = stat.S_ISBLK(status.st_mode) or status.st_size >= stop
         return self._call(_lib.lib.zpy_overwrite_span, request)
 
-    def compare(self, fd: int, start: int, stop: int, stream: int, *, direct: bool, shift: int = 0) -> SpanResult:
+    def compare(
+        self, fd: int, start: int, stop: int, stream: int, *, direct: bool, shift: int = 0, skip_limit: int = 0
+    ) -> SpanResult:
         """Read bytes [start, stop) back and compare them with what `write` wrote there.
+
+        What cannot be read is skipped as in `write`, and was not compared. What `write` skipped and can be read is a
+        difference.
 
         Args:
             fd: Readable descriptor.
             start, stop, stream: As `write` had them.
             direct: Whether `fd` has O_DIRECT now.
             shift: The bytes are read so many bytes further on, as on the device that the file lies on.
+            skip_limit: Bytes of this span that may be skipped.
         """
         request = self._request(fd, start, stop, stream)
         request.shift = shift
-        request.direct = direct
+        request.direct, request.skip_limit = direct, skip_limit
         return self._call(_lib.lib.zpy_verify_span, request)
 
     def _request(self, fd: int, start: int, stop: int, stream: int) -> Any:
@@ -132,6 +161,7 @@ class SpanWriter:
         pattern = self._patterns[(stream - 1) % len(self._patterns)]
         # The core takes the pattern where there is no key.
         request.stream_key, request.stream_number = 0 if len(pattern) else self._key, stream
+        request.generator = self._generator
         request.pattern, request.pattern_bytes = pattern, len(pattern)
         return request
 
@@ -141,4 +171,12 @@ class SpanWriter:
         if status not in (lib.ZPY_OK, lib.ZPY_SYSTEM, lib.ZPY_FORGED):
             _lib.raise_status(status)
         number = (answer.system_error or errno.EIO) if status == lib.ZPY_SYSTEM else 0
-        return SpanResult(int(answer.done_bytes), int(number), bool(answer.direct), bool(status == lib.ZPY_FORGED))
+        skipped = int(answer.skipped_bytes)
+        return SpanResult(
+            done_bytes=int(answer.done_bytes),
+            error_number=int(number),
+            direct=bool(answer.direct),
+            different=bool(status == lib.ZPY_FORGED),
+            skipped_bytes=skipped,
+            first_skipped=int(answer.first_skipped) if skipped else None,
+        )

@@ -11,4 +11,5 @@ int *__error(void);
 #define EINVAL 22
 #define EAGAIN 35
 #define ENOSYS 78
+#define ENODATA 96
 #endif
