@@ -26,7 +26,7 @@ enum zpy_status {
     ZPY_UNSUPPORTED = 10, /* This CPU or this platform cannot do it. */
     ZPY_INVALID = 11,     /* An argument that the caller should have checked. */
     ZPY_BAD_TEXT = 12,    /* Not UTF-8. */
-    ZPY_MOVED = 13        /* A sealed cell was closed meanwhile: ask for its address again. */
+    ZPY_MOVED = 13        /* The bytes are at another address by now, as a sealed cell's may be: ask for it again. */
 };
 
 enum zpy_option {
@@ -192,9 +192,14 @@ int zpy_cell_protection(uint64_t cell, struct zpy_protection *protection_out);
 /* ---- borrowing: addresses into a cell ---- */
 
 /* What one borrower holds. It begins as zeros and is dropped exactly once, by the destructor of the object that lends the
- * address out: C code, so that a Python signal handler can neither run in between nor make it fail. */
+ * address out: C code, so that a Python signal handler can neither run in between nor make it fail. Until then it can be
+ * ended and taken again, by one borrower after the other. */
 struct zpy_lease {
     uint64_t cell;
+    uint8_t const *address;
+    size_t length;
+    int64_t turn; /* How many borrowers it has had. */
+    int tier;     /* enum zpy_tier */
     int has_pin;
     int has_access;
     int may_last; /* The pin may be held for as long as the cell is: no page stays open by it, and no limit rests on accesses. */
@@ -209,11 +214,17 @@ enum zpy_lease_kind {
  * how long: see zpy_cell_lease. */
 uint8_t *zpy_cell_address(uint64_t cell);
 /* Pin the cell, whose bytes must be at this address, until zpy_cell_lease_drop. ZPY_WIPED also when the accesses are used up;
- * ZPY_MOVED when a sealed cell has another address now. kind: bits of enum zpy_lease_kind. */
+ * ZPY_MOVED when they are elsewhere, as those of a sealed cell may be by now. kind: bits of enum zpy_lease_kind. */
 int zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int kind);
 /* End the access: a cell whose accesses are used up is wiped now. Returns the state before, so that what was read
  * meanwhile is known to be whole or not. The pin stays. */
 int zpy_cell_lease_close(struct zpy_lease *lease);
+/* The same, and drop the pin: pages of its own are closed, and a sealed cell's slot is zeroed, so nobody may use the address
+ * any more. The lease can be taken again. -1, and nothing is done, for a borrower whose turn it is not. */
+int zpy_cell_lease_end(struct zpy_lease *lease, int64_t turn);
+/* Take a lease again that was ended, for the same cell or for another one of the same length at the same address. Returns the
+ * borrower's turn > 0 or minus a zpy_status; ZPY_MOVED when the bytes are not there, or the lease is not free. */
+int64_t zpy_cell_lease_again(struct zpy_lease *lease, uint64_t cell, int kind);
 /* Give back all that the lease holds. The address is not looked at; cffi passes it to destructors. */
 void zpy_cell_lease_drop(struct zpy_lease *lease, uint8_t const *address);
 /* Enter a with-block: a counted access that lasts until zpy_cell_exit. */

@@ -23,7 +23,8 @@ struct zpy_run {
     bool is_kept; /* Never given back to the system. */
 };
 
-/* Free slots of one class, oldest first, so that a slot just freed is used again last. */
+/* Free slots of one class, oldest first, so that a slot just freed is used again last. For scratch it is used again first: a
+ * sealed cell that is opened again finds itself where it was, and so does the next one. */
 struct shelf {
     struct zpy_slot *first_free;
     struct zpy_slot *last_free;
@@ -74,6 +75,16 @@ shelve(struct shelf *shelf, struct zpy_slot *slot)
         shelf->first_free = slot;
     }
     shelf->last_free = slot;
+}
+
+static void
+shelve_first(struct shelf *shelf, struct zpy_slot *slot)
+{
+    slot->next_free = shelf->first_free;
+    shelf->first_free = slot;
+    if (shelf->last_free == NULL) {
+        shelf->last_free = slot;
+    }
 }
 
 static struct zpy_slot *
@@ -306,7 +317,12 @@ zpy_arena_give(struct zpy_slot *slot, size_t length)
         return ZPY_CORRUPT;
     }
     slot->run->taken--;
-    shelve(&shelves[slot->run->shelf][slot->run->size_class], slot);
+    struct shelf *const shelf = &shelves[slot->run->shelf][slot->run->size_class];
+    if ((slot->run->shelf & ZPY_SHELF_SCRATCH) != 0) {
+        shelve_first(shelf, slot);
+    } else {
+        shelve(shelf, slot);
+    }
     return ZPY_OK;
 }
 

@@ -19,29 +19,35 @@ zpy_cell_address(uint64_t cell)
 static int
 check_address(uint64_t cell, uint8_t const *address, enum zpy_intent intent, struct zpy_entry **entry_out)
 {
-    struct zpy_entry const *const before = zpy_entry_find(cell);
-    bool const is_closed = before != NULL && before->data == NULL;
     int const status = zpy_entry_ready(cell, intent, entry_out);
-    if (status != ZPY_OK || (!is_closed && (*entry_out)->data == address)) {
-        return status;
-    }
-    return (*entry_out)->tier == ZPY_TIER_SEALED ? ZPY_MOVED : ZPY_WIPED;
+    return status == ZPY_OK && (*entry_out)->data != address ? ZPY_MOVED : status;
 }
 
-int
-zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int kind)
+static void
+fill_lease(struct zpy_lease *lease, struct zpy_entry const *entry, uint64_t cell, bool counted)
+{
+    lease->cell = cell;
+    lease->address = entry->data;
+    lease->length = entry->length;
+    lease->turn++;
+    lease->tier = entry->tier;
+    lease->has_pin = 1;
+    lease->has_access = counted;
+    lease->may_last = entry->tier == ZPY_TIER_PACKED && entry->reads_left == ZPY_UNLIMITED && entry->deadline_ns == 0;
+}
+
+static int
+lend(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int kind)
 {
     struct zpy_entry *entry;
     bool const counted = (kind & ZPY_LEASE_COUNTED) != 0;
-    zpy_lock();
-    int status = lease->cell != 0 ? ZPY_WIPED : check_address(cell, address, counted ? ZPY_TO_ACCESS : ZPY_TO_READ, &entry);
+    int status = check_address(cell, address, counted ? ZPY_TO_ACCESS : ZPY_TO_READ, &entry);
     if (status == ZPY_OK) {
-        status = zpy_entry_unveil(entry);
+        /* Not earlier: the lock may have been away. */
+        status = lease->has_pin ? ZPY_MOVED : zpy_entry_unveil(entry);
     }
     if (status == ZPY_OK) {
-        bool const may_last =
-            entry->tier == ZPY_TIER_PACKED && entry->reads_left == ZPY_UNLIMITED && entry->deadline_ns == 0;
-        *lease = (struct zpy_lease){.cell = cell, .has_pin = 1, .has_access = counted, .may_last = may_last};
+        fill_lease(lease, entry, cell, counted);
         entry->pins++;
         entry->is_changed = entry->is_changed || (kind & ZPY_LEASE_WRITABLE) != 0;
         if (counted) {
@@ -49,8 +55,28 @@ zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, i
             entry->accesses++;
         }
     }
+    return status;
+}
+
+int
+zpy_cell_lease(struct zpy_lease *lease, uint64_t cell, uint8_t const *address, int kind)
+{
+    zpy_lock();
+    int const status = lend(lease, cell, address, kind);
     zpy_unlock();
     return status;
+}
+
+int64_t
+zpy_cell_lease_again(struct zpy_lease *lease, uint64_t cell, int kind)
+{
+    zpy_lock();
+    struct zpy_entry const *const entry = zpy_entry_find(cell);
+    bool const fits = entry != NULL && entry->length == lease->length;
+    int const status = fits ? lend(lease, cell, lease->address, kind) : ZPY_MOVED;
+    int64_t const answer = status == ZPY_OK ? lease->turn : -(int64_t) status;
+    zpy_unlock();
+    return answer;
 }
 
 static int
@@ -70,21 +96,6 @@ end_access(struct zpy_entry *entry, uint64_t index, bool end_cell)
     return status;
 }
 
-int
-zpy_cell_lease_close(struct zpy_lease *lease)
-{
-    zpy_lock();
-    struct zpy_entry *const entry = zpy_entry_find(lease->cell);
-    int status = zpy_entry_status(entry);
-    if (lease->has_access) {
-        lease->has_access = 0;
-        status = end_access(entry, zpy_entry_index(lease->cell), false);
-    }
-    zpy_unlock();
-    zpy_registers_clear();
-    return status;
-}
-
 static void
 unpin(struct zpy_entry *entry, uint64_t cell)
 {
@@ -93,18 +104,60 @@ unpin(struct zpy_entry *entry, uint64_t cell)
     }
 }
 
+static int
+close_access(struct zpy_lease *lease)
+{
+    struct zpy_entry *const entry = zpy_entry_find(lease->cell);
+    int status = zpy_entry_status(entry);
+    if (lease->has_access) {
+        lease->has_access = 0;
+        status = end_access(entry, zpy_entry_index(lease->cell), false);
+    }
+    return status;
+}
+
+/* All that a lease holds. Returns the state before. */
+static int
+take_back(struct zpy_lease *lease)
+{
+    int const status = close_access(lease);
+    if (lease->has_pin) {
+        lease->has_pin = 0;
+        unpin(zpy_entry_find(lease->cell), lease->cell);
+    }
+    return status;
+}
+
+int
+zpy_cell_lease_close(struct zpy_lease *lease)
+{
+    zpy_lock();
+    int const status = close_access(lease);
+    zpy_unlock();
+    zpy_registers_clear();
+    return status;
+}
+
+int
+zpy_cell_lease_end(struct zpy_lease *lease, int64_t turn)
+{
+    int status = -1;
+    zpy_lock();
+    if (lease->has_pin && lease->turn == turn) {
+        status = take_back(lease);
+    }
+    zpy_unlock();
+    zpy_registers_clear();
+    return status;
+}
+
 void
 zpy_cell_lease_drop(struct zpy_lease *lease, uint8_t const *address)
 {
     (void) address; /* What cffi's destructors pass. */
     zpy_lock();
-    if (lease->has_access) {
-        /* The borrower was interrupted before it could close: the access counts all the same. */
-        (void) end_access(zpy_entry_find(lease->cell), zpy_entry_index(lease->cell), false);
-    }
-    if (lease->has_pin) {
-        unpin(zpy_entry_find(lease->cell), lease->cell);
-    }
+    /* Where the borrower was interrupted before it could close, the access counts all the same. */
+    (void) take_back(lease);
     *lease = (struct zpy_lease){.cell = 0};
     zpy_unlock();
     zpy_registers_clear();

@@ -99,7 +99,7 @@ test_read_limit(void)
     uint8_t const *const address = zpy_cell_address(cell);
     struct zpy_lease lease = {.cell = 0};
     struct zpy_lease other = {.cell = 0};
-    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address + 16, ZPY_LEASE_COUNTED), ZPY_WIPED); /* Another cell's address. */
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address + 16, ZPY_LEASE_COUNTED), ZPY_MOVED); /* Another cell's address. */
     CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, ZPY_LEASE_COUNTED), ZPY_OK);
     CHECK_EQUAL(zpy_cell_lease(&other, cell, address, ZPY_LEASE_COUNTED), ZPY_WIPED); /* Used up, while the last access is open. */
     CHECK_EQUAL(zpy_cell_lease(&other, cell, address, 0), ZPY_OK);
@@ -125,6 +125,51 @@ test_dropped_lease(void)
     zpy_cell_lease_drop(&lease, address);
     CHECK_EQUAL(zpy_cell_state(cell), ZPY_WIPED);
     CHECK_EQUAL(stats().pinned, 0);
+}
+
+/* A lease that was ended is taken again, by one borrower after the other, and ended by the one whose turn it is alone. */
+static void
+test_lease_again(void)
+{
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_ISOLATED, 0, 3));
+    uint64_t const other = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_ISOLATED, 0, 0));
+    uint8_t const *const address = zpy_cell_address(cell);
+    struct zpy_lease lease = {.cell = 0};
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, cell, ZPY_LEASE_COUNTED), -ZPY_MOVED); /* Not taken before. */
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, ZPY_LEASE_COUNTED), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, cell, ZPY_LEASE_COUNTED), -ZPY_MOVED); /* Not free. */
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 1), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 1), -1);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, other, ZPY_LEASE_COUNTED), -ZPY_MOVED); /* Elsewhere. */
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, cell, ZPY_LEASE_COUNTED), 2);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 1), -1); /* It is not this one's any more. */
+    CHECK(memcmp(address, "secret", 6) == 0);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 2), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, cell, ZPY_LEASE_COUNTED), 3);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 3), ZPY_OK); /* The last access. */
+    CHECK_EQUAL(zpy_cell_state(cell), ZPY_WIPED);
+    CHECK_EQUAL(stats().pinned, 0);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, cell, ZPY_LEASE_COUNTED), -ZPY_MOVED);
+    zpy_cell_lease_drop(&lease, address);
+    CHECK_EQUAL(zpy_cell_wipe(other), ZPY_OK);
+}
+
+/* A lease that was taken again and is dropped gives back what it holds: what is pinned and wiped then goes. */
+static void
+test_dropped_again(void)
+{
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 0, 2));
+    uint8_t const *const address = zpy_cell_address(cell);
+    struct zpy_lease lease = {.cell = 0};
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, 0), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 1), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, cell, ZPY_LEASE_COUNTED), 2);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    CHECK(sodium_is_zero(address, 6));
+    CHECK_EQUAL(stats().pinned, 1);
+    zpy_cell_lease_drop(&lease, address);
+    CHECK_EQUAL(stats().pinned, 0);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 2), -1);
 }
 
 /* The twins for large cells answer as the short ones do. */
@@ -461,6 +506,8 @@ main(int argc, char **argv)
     test_pins();
     test_read_limit();
     test_dropped_lease();
+    test_lease_again();
+    test_dropped_again();
     test_large();
     test_deadline();
     test_reaper();

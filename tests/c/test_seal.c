@@ -141,15 +141,18 @@ test_wipe_while_open(void)
     CHECK_EQUAL(zpy_cell_state(cell), ZPY_WIPED);
 }
 
-/* An address that was asked for before somebody else closed the cell is not lent, and asking again helps. */
+/* An address that was asked for before another cell was opened there is not lent, and asking again helps. */
 static void
 test_moved(void)
 {
     uint64_t const cell = sealed_of("0123456789abcdef", 16, 0);
+    uint64_t const other = sealed_of("ABCDEFGHIJKLMNOP", 16, 0);
     struct zpy_lease lease = {.cell = 0};
+    size_t length = 0;
     uint8_t const *address = zpy_cell_address(cell);
     CHECK(address != NULL && sodium_is_zero(address, 16)); /* Not open yet. */
     check_content(cell, "0123456789abcdef", 16);
+    CHECK(pinned(other, &length) == address);
     CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, ZPY_LEASE_COUNTED), ZPY_MOVED);
     CHECK_EQUAL(lease.cell, 0);
     address = zpy_cell_address(cell);
@@ -157,7 +160,35 @@ test_moved(void)
     CHECK(memcmp(address, "0123456789abcdef", 16) == 0);
     zpy_cell_lease_drop(&lease, address);
     CHECK(sodium_is_zero(address, 16));
+    CHECK_EQUAL(zpy_cell_unpin(other), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(other), ZPY_OK);
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+}
+
+/* One lease serves one cell after the other in the same slot, which is zeros whenever nobody has it. */
+static void
+test_lease_again(void)
+{
+    uint64_t const cell = sealed_of("0123456789abcdef", 16, 0);
+    uint64_t const other = sealed_of("ABCDEFGHIJKLMNOP", 16, 0);
+    uint64_t const shorter = sealed_of("ABCDEFGHIJKLMNO", 15, 0);
+    struct zpy_lease lease = {.cell = 0};
+    size_t length = 0;
+    uint8_t const *const address = zpy_cell_address(cell);
+    CHECK_EQUAL(zpy_cell_lease(&lease, cell, address, ZPY_LEASE_COUNTED), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, other, ZPY_LEASE_COUNTED), -ZPY_MOVED);
+    CHECK(memcmp(address, "0123456789abcdef", 16) == 0);
+    CHECK_EQUAL(zpy_cell_lease_end(&lease, 1), ZPY_OK);
+    CHECK(sodium_is_zero(address, 16));
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, shorter, ZPY_LEASE_COUNTED), -ZPY_MOVED);
+    CHECK_EQUAL(zpy_cell_lease_again(&lease, other, ZPY_LEASE_COUNTED), -ZPY_MOVED); /* It got another place just now. */
+    check_content(other, "ABCDEFGHIJKLMNOP", 16);
+    CHECK(pinned(cell, &length) != NULL);
+    CHECK_EQUAL(zpy_cell_unpin(cell), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(shorter), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(other), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
+    zpy_cell_lease_drop(&lease, address);
 }
 
 /* When packed cells have taken their part of the budget, sealed ones of every size can still be made and opened, also
@@ -375,6 +406,7 @@ main(int argc, char **argv)
     test_tampered_keep_no_room();
     test_wipe_while_open();
     test_moved();
+    test_lease_again();
     test_spent_budget();
     test_too_many_open();
     test_corruption();
