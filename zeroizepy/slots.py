@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import _lib
 from ._lib import ffi, lib
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from .values import Borrowable, Protection
 
     _Result = TypeVar("_Result")
+    _Lent = tuple[Any, Any, int]
+    """A lease, the cffi pointer that keeps it, and the bytes it is for."""
 
 __all__ = [
     "COUNTED",
@@ -50,7 +54,24 @@ _new_object = object.__new__
 _state = lib.zpy_cell_state
 _address_of = lib.zpy_cell_address
 _take_lease, _close_lease, _drop_lease = lib.zpy_cell_lease, lib.zpy_cell_lease_close, lib.zpy_cell_lease_drop
+_take_again, _end_lease = lib.zpy_cell_lease_again, lib.zpy_cell_lease_end
 _bind = type(_lib.as_buffer.__get__(_lib))  # types.MethodType: binds a first argument, in C.
+
+
+def _references() -> tuple[Callable[[object], int], int]:
+    """What counts the references to an object, and its answer for what one tuple alone holds.
+
+    The answer is taken from a tuple like those that `Borrow` asks about, so that it is right whatever the interpreter
+    adds. It is one that no object ever gets where counts say nothing, or where another thread changes them meanwhile.
+    """
+    is_counting = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+    if not is_counting:
+        return (lambda _thing: 0), -1
+    pair = (None, _new(_LEASE))
+    return sys.getrefcount, sys.getrefcount(pair[1])
+
+
+_references_to, _ALONE = _references()
 
 _TIERS = ("packed", "isolated", "sealed")  # By enum zpy_tier.
 _TIER_BITS: dict[str, int] = {"packed": 0, "isolated": lib.ZPY_ISOLATED, "sealed": lib.ZPY_SEALED}
@@ -98,8 +119,8 @@ class Holder(Redacted):
 
     _handle: int
     _size: int
-    _kept: memoryview | None
-    """A writable view that holds the slot of a packed secret, once it was lent; see `Borrow`."""
+    _kept: memoryview | dict[int, _Lent] | None
+    """Once it was lent: a writable view that holds a packed secret's slot, or where its lease waits; see `Borrow`."""
 
     def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
         """Begin without a cell: handle 0 names none, and everything refuses it."""
@@ -226,6 +247,10 @@ def read_bytes(handle: int, offset: int, size: int, read: Any = None) -> tuple[i
     return status, result
 
 
+_spare: dict[int, _Lent] = {}
+"""Ended leases for sealed secrets, by size: these find their bytes in the same slot, one after the other."""
+
+
 class Borrow:
     """Lends a secret's bytes for the length of a `with` block, without a copy.
 
@@ -233,7 +258,7 @@ class Borrow:
     then on, never another secret. It also keeps an isolated secret's pages open, and a sealed secret decrypted.
     """
 
-    __slots__ = ("_fail", "_handle", "_kind", "_lease", "_owner", "_view", "end_status")
+    __slots__ = ("_fail", "_handle", "_kind", "_lent", "_owner", "_turn", "_view", "end_status")
 
     end_status: int
     """The core's status when the block ended: another one than ZPY_OK means that the view may have read zeros."""
@@ -248,33 +273,48 @@ class Borrow:
         if self._view is not None:
             raise RuntimeError("this borrow is already open; call borrow() again for another")
         owner = self._owner
-        self._handle = handle = owner._lend()
         kept = owner._kept
+        lent: _Lent | None = None
         if kept is None:
-            view = self._open(handle)
-        else:
-            status = _state(handle)
+            view, lent = self._open(owner._lend())
+        elif kept.__class__ is memoryview:
+            self._handle = owner._handle
+            status = _state(self._handle)
             if status:
                 self._fail(status)
-            self._lease = None
             view = kept
+        else:
+            # Taken out, so that nobody else has it, and what interrupts this call leaves it to its destructor.
+            lent = kept.pop(owner._size, None)
+            self._handle = handle = owner._handle
+            self._turn = turn = _take_again(lent[0], handle, self._kind) if lent else 0
+            if turn > 0:
+                view = memoryview(_buffer(lent[1], lent[2]))
+            else:
+                view, lent = self._open(handle)
+        self._lent = lent
         # Not `kept` itself, which lives longer than the block.
         self._view = view = memoryview(view) if self._kind & WRITABLE else view.toreadonly()
         return view
 
-    def _open(self, handle: int) -> memoryview:
+    def _open(self, handle: int) -> tuple[memoryview, _Lent | None]:
         owner = self._owner
+        self._handle = handle
         status, lease, exporter = open_lease(handle, self._kind)
         if status:
             self._fail(status)
-        view = memoryview(_buffer(exporter, owner._size))
-        self._lease = lease
-        if lease.may_last and isinstance(owner, Holder):
-            # The next borrow finds the slot pinned. Limits rest on accesses, of which this secret has any number.
-            _close_lease(lease)
-            self._lease = None
-            owner._kept = view
-        return view
+        size = lease.length
+        view = memoryview(_buffer(exporter, size))
+        if isinstance(owner, Holder):
+            if lease.may_last:
+                # The next borrow finds the slot pinned. Limits rest on accesses, of which this secret has any number.
+                _close_lease(lease)
+                owner._kept = view
+                return view, None
+            if owner._kept is None:
+                owner._kept = _spare if lease.tier == lib.ZPY_TIER_SEALED else {}
+        self._turn = lease.turn
+        return view, (lease, exporter, size)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -283,17 +323,26 @@ class Borrow:
         if view is None:
             return
         self._view = None
-        lease = self._lease
-        if lease is None:
-            self.end_status = _state(self._handle)
-        else:
-            self._lease = None
-            self.end_status = _close_lease(lease)
+        lent = self._lent
+        self._lent = None
         try:
             view.release()
         except BufferError:
             # An array still uses the view; its slot stays pinned until that is gone too.
+            self.end_status = _close_lease(lent[0]) if lent else _state(self._handle)
             return
+        if lent is None:
+            self.end_status = _state(self._handle)
+        elif _references_to(lent[1]) != _ALONE:
+            self.end_status = _close_lease(lent[0])  # A slice is left, to the same effect.
+        else:
+            status = _end_lease(lent[0], self._turn)
+            if status < 0:
+                return  # Another thread that left this block was faster.
+            self.end_status = status
+            kept = self._owner._kept
+            if kept.__class__ is dict:
+                kept[lent[2]] = lent
 
     def fail(self) -> NoReturn:
         """Raise for an `end_status` other than ZPY_OK."""
