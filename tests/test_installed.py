@@ -45,10 +45,11 @@ def test_installed_package_is_tested() -> None:
 
 
 def test_installed_files() -> None:
-    """The module, the typing marker, and no C source."""
+    """The module, the typing marker, the schemas, and no C source."""
     files = importlib.metadata.files("zeroizepy") or []
     names = {str(path) for path in files}
     assert "zeroizepy/py.typed" in names
+    assert "zeroizepy/schemas/shred-report.json" in names
     assert "zeroizepy/_native.abi3.so" in names
     assert [name for name in names if name.endswith((".c", ".h"))] == []
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "zeroizepy"
 
 # Lowest first; modules on one level do not import each other. A package counts as one module.
 LEVELS = [
-    {"exceptions", "values"},
+    {"exceptions", "json_form", "values"},
     {"_native"},
     {"_lib"},
     {"slots", "hardening", "fatal"},

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.text import Text
 
+from zeroizepy.json_form import to_plain
+
 from .errors import drop_stdout, printable
 
 if TYPE_CHECKING:
@@ -65,8 +67,8 @@ class Output:
         self._print(text)
 
     def document(self, value: object) -> None:
-        """A value as JSON, its lines as they are."""
-        self._print(Text(json.dumps(value, indent=2)))
+        """A value as JSON, its lines as they are; `json_form` says how a name that is no Unicode stands there."""
+        self._print(Text(json.dumps(to_plain(value), indent=2)))
 
     def _print(self, text: Text) -> None:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from zeroizepy.json_form import JsonForm
 
 __all__ = ["FreeSpaceReport", "PassReport", "ShredPlan", "ShredReport", "Verdict", "explain"]
 
@@ -76,7 +78,7 @@ def explain(code: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ShredPlan:
+class ShredPlan(JsonForm):
     """What a run is going to do to one file; `secure_delete(..., dry_run=True)` returns it in the report.
 
     Attributes:
@@ -101,6 +103,8 @@ class ShredPlan:
         reasons: Why, machine-readable; `explain` has the words.
         notes: What remains although all goes well.
     """
+
+    schema: ClassVar[str] = "zeroizepy/shred-plan/1"
 
     path: str
     size_bytes: int
@@ -151,8 +155,16 @@ class ShredPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class PassReport:
-    """One pass over the file: its pattern name, how many bytes were written, whether the flush succeeded."""
+class PassReport(JsonForm):
+    """One pass over the file.
+
+    Attributes:
+        pattern: Its name, as in `ShredPlan.passes`.
+        bytes_written: How far it came.
+        synced: Whether the flush to the device behind it succeeded.
+    """
+
+    schema: ClassVar[str] = "zeroizepy/pass-report/1"
 
     pattern: str
     bytes_written: int
@@ -160,7 +172,7 @@ class PassReport:
 
 
 @dataclass(frozen=True, slots=True)
-class ShredReport:
+class ShredReport(JsonForm):
     """What became of one path.
 
     Attributes:
@@ -183,6 +195,8 @@ class ShredReport:
         seconds: Wall-clock time.
     """
 
+    schema: ClassVar[str] = "zeroizepy/shred-report/1"
+
     path: str
     existed: bool = True
     size_bytes: int = 0
@@ -199,10 +213,6 @@ class ShredReport:
     unlinked: bool = False
     error: str | None = None
     seconds: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as a dictionary that `json.dumps` takes."""
-        return asdict(self)
 
     def __str__(self) -> str:
         if not self.existed:
@@ -226,7 +236,7 @@ class ShredReport:
 
 
 @dataclass(frozen=True, slots=True)
-class FreeSpaceReport:
+class FreeSpaceReport(JsonForm):
     """How much free space was overwritten, and what such filling cannot cover.
 
     Attributes:
@@ -242,6 +252,8 @@ class FreeSpaceReport:
         seconds: Wall-clock time.
     """
 
+    schema: ClassVar[str] = "zeroizepy/free-space-report/1"
+
     directory: str
     file_system: str
     dry_run: bool = False
@@ -252,10 +264,6 @@ class FreeSpaceReport:
     notes: tuple[str, ...] = ()
     error: str | None = None
     seconds: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as a dictionary that `json.dumps` takes."""
-        return asdict(self)
 
     def __str__(self) -> str:
         if self.error is not None:
