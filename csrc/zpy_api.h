@@ -271,6 +271,18 @@ int zpy_aead_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t
 int zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                           uint8_t const *nonce, uint64_t target);
 
+/* ---- signing keys: Ed25519, 32-byte seed and public key in one slot ---- */
+
+/* Key from a seed of 32 bytes (or random with ZPY_RANDOM). Returns a handle > 0 or minus a zpy_status. The seed is the first
+ * 32 bytes of the cell. */
+int64_t zpy_sign_create(uint8_t const *seed, uint32_t options, uint64_t ttl_ns);
+/* out: 32 bytes. */
+int zpy_sign_public(uint64_t key, uint8_t *out);
+/* signature_out: 64 bytes, zeroed when the key ended meanwhile. */
+int zpy_sign_detached(uint64_t key, uint8_t const *message, size_t length, uint8_t *signature_out);
+/* ZPY_FORGED when the signature is not this public key's for this message. */
+int zpy_sign_verify(uint8_t const *public_key, uint8_t const *message, size_t length, uint8_t const *signature);
+
 /* ---- names and file systems: ZPY_SYSTEM and errno on errors, ZPY_UNSUPPORTED where the system has no such call ---- */
 
 /* Rename within one directory, never onto a name that exists (EEXIST). Linux 3.15; EINVAL where the file system cannot. */

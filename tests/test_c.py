@@ -143,6 +143,14 @@ def test_sealed_cells(run: Run, backing: str, cipher: str) -> None:
 
 
 @BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_signing_keys(run: Run, backing: str) -> None:
+    """Each promise of signing keys holds in every tier, and nothing is leaked."""
+    done = run("test_sign", backing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
 @pytest.mark.usefixtures("races_are_seen")
 def test_core_without_races(run: Run, backing: str) -> None:
     """The core's thread works on the same cells without a data race, as far as the tests do not fork."""

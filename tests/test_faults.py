@@ -67,6 +67,7 @@ ACTIONS = {
     "large": "CypherCell(b'hunter2' * 1000)",
     "memory": "SecureMemory(64)",
     "key": "CryptoKey.generate()",
+    "signing key": "SigningKey.generate()",
     "short key": "CryptoKey(b'hunter2-hunter2-')",
     "inherited": "CypherCell(b'hunter2', inherit=True)",
 }

@@ -11,6 +11,7 @@ from zeroizepy.crypto import CryptoKey, encrypt_data
 from zeroizepy.file import secure_delete
 from zeroizepy.memory import SecureMemory, secret_bytes
 from zeroizepy.session import SecureSession
+from zeroizepy.signing import SigningKey
 from zeroizepy.utils import secure_clear, secure_compare
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ CALLS: dict[str, Callable[[], object]] = {
     "key, length": lambda: CryptoKey(secret()),
     "key, str": lambda: CryptoKey(ANY or secret().decode()),
     "key, cell": lambda: CryptoKey(CypherCell(secret())),
+    "signing key, length": lambda: SigningKey.from_seed(secret()),
+    "signing key, str": lambda: SigningKey.from_seed(ANY or secret().decode()),
+    "sign, str": lambda: SigningKey.generate().sign(ANY or secret().decode()),
     "encrypt, dead key": lambda: encrypt_data(secret(), DEAD),
     "encrypt, no key": lambda: encrypt_data(secret(), ANY or 3),
     "encrypt, associated data": lambda: encrypt_data(secret(), KEY, ANY or "text"),

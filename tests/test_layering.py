@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "zeroizepy"
 
 # Lowest first; modules on one level do not import each other. A package counts as one module.
 LEVELS = [
-    {"exceptions", "json_form", "values"},
+    {"durable", "exceptions", "json_form", "values"},
     {"_native"},
     {"_lib"},
     {"slots", "hardening", "fatal"},
@@ -19,7 +19,7 @@ LEVELS = [
     {"view", "command", "prompt"},
     {"sources"},
     {"crypto", "cell", "file", "os_erase", "utils"},
-    {"session", "scan"},
+    {"session", "scan", "signing"},
     {"testing"},
     {"pytest_plugin"},
     {"cli", "__init__"},

@@ -18,6 +18,7 @@ import pytest
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CipherText, CryptoKey, decrypt_data, decrypt_secret, encrypt_data
 from zeroizepy.memory import SecureMemory
+from zeroizepy.signing import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,13 +47,14 @@ def holder(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield makers[request.param]()
 
 
-@pytest.fixture(params=["cell", "memory", "key"])
+@pytest.fixture(params=["cell", "memory", "key", "signing key"])
 def secret(request: pytest.FixtureRequest) -> Any:
     """One object of each kind that promises to be redacted by name."""
     makers: dict[str, Callable[[], Any]] = {
         "cell": lambda: CypherCell(SECRET),
         "memory": lambda: SecureMemory.from_bytes(SECRET),
         "key": lambda: CryptoKey(SECRET),
+        "signing key": lambda: SigningKey.from_seed(SECRET.ljust(32)),
     }
     return makers[request.param]()
 

@@ -8,11 +8,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data
 from zeroizepy.exceptions import CellWipedError
 from zeroizepy.memory import SecureMemory
+from zeroizepy.signing import SigningKey
 from zeroizepy.slots import lend
 from zeroizepy.utils import secure_compare
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECRET = bytes(range(1, 33))
+PUBLIC_KEY = Ed25519PrivateKey.from_private_bytes(SECRET).public_key().public_bytes_raw()
 
 
 def key_bytes(cell: CypherCell) -> bytes:
@@ -40,8 +43,14 @@ def written(cell: CypherCell) -> bytes:
     return memory.read()
 
 
+def signing_seed(cell: CypherCell) -> bytes:
+    """The seed, if the key made from a cell is the one of that seed."""
+    return SECRET if SigningKey.from_seed(cell).public_key == PUBLIC_KEY else bytes(32)
+
+
 USES: dict[str, Callable[[CypherCell], Any]] = {
     "CryptoKey": key_bytes,
+    "SigningKey": signing_seed,
     "CypherCell": lambda cell: CypherCell(cell).reveal_bytes(),
     "SecureMemory.from_bytes": lambda cell: SecureMemory.from_bytes(cell).read(),
     "SecureMemory.write": written,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import subprocess
@@ -11,6 +12,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support import maps
@@ -420,6 +422,104 @@ def test_control_for_keys(child: Child, secret: bytes) -> None:
         found = scan(pid, slots_of_key(slots), **key_parts(key))
     assert found["key"] == 2
     assert found["round_3"] == found["last_round"] == 1
+
+
+# ---- signing keys ----
+
+
+def signing_parts(seed: bytes) -> dict[str, bytes]:
+    """The seed, and what RFC 8032 makes of it: scalar and prefix, and the forms in which libsodium computes with them.
+
+    Those are signed digits of 4 bits for the multiple of the base point, and limbs of 21 bits for the sum modulo L.
+    """
+    digest = hashlib.sha512(seed).digest()
+    scalar = bytearray(digest[:32])
+    scalar[0] &= 248
+    scalar[31] = scalar[31] & 127 | 64
+    digits, carry = [], 0
+    for byte in scalar:
+        for nibble in (byte & 15, byte >> 4):
+            carry, digit = (nibble + carry + 8) >> 4, nibble + carry - (nibble + carry + 8 >> 4 << 4)
+            digits.append(digit & 0xFF)
+    number = int.from_bytes(scalar, "little")
+    limbs = [(number >> 21 * at) & 0x1FFFFF for at in range(12)]
+    return {
+        "seed": seed,
+        "seed_tail": seed[-16:],
+        "scalar": bytes(scalar[:16]),
+        "scalar_tail": bytes(scalar[16:]),
+        "hash_head": digest[:16],
+        "prefix": digest[32:48],
+        "prefix_tail": digest[48:],
+        "digits": bytes(digits[8:24]),
+        "limbs": b"".join(limb.to_bytes(8, "little") for limb in limbs[3:5]),
+    }
+
+
+# Where a key's slot is, unless no slot is open.
+SLOT_OF = """
+def slot_of(key):
+    address = _lib.lib.zpy_cell_address(key._handle)
+    if address != _lib.ffi.NULL:
+        print(f"{int(_lib.ffi.cast('uintptr_t', address)):x}")
+"""
+
+
+def test_the_reference_scalar() -> None:
+    """The digits that are searched for are those of the scalar, and the scalar that of the public key's formula."""
+    parts_of = signing_parts(bytes(range(32)))
+    assert parts_of["scalar"][0] % 8 == 0
+    assert parts_of["scalar_tail"][-1] & 0xC0 == 0x40
+    digits = [byte - 256 if byte > 127 else byte for byte in parts_of["digits"]]
+    assert max(map(abs, digits)) <= 8
+    low = int.from_bytes(parts_of["scalar"], "little")
+    # Each digit differs from its nibble by the carry that came in and the 16 that went out.
+    assert all((digit - (low >> 4 * at & 15)) % 16 in (0, 1) for at, digit in enumerate(digits, start=8))
+
+
+SIGNER = """
+from zeroizepy.signing import SigningKey, verify_signature
+seed = from_pipe(32)
+key = SigningKey.from_seed(seed)
+message = b"message"
+for _ in range(3):
+    signature = key.sign(message)
+verify_signature(key.public_key, message, signature)
+{more}
+print(key_public.hex(), signature.hex())
+"""
+SIGNING = {
+    "live": "key_public = key.public_key; key.save(argument[1])",
+    "loaded": "key.save(argument[1]); key = SigningKey.load(argument[1]); key_public = key.public_key; key.sign(b'')",
+    "closed": "key_public = key.public_key; key.close()",
+    "sealed": "key = SigningKey.from_seed(seed, tier='sealed'); key_public = key.public_key; key.sign(bytes(100000))",
+}
+
+
+@pytest.mark.parametrize("end", SIGNING)
+def test_signing(child: Child, tmp_path: Path, end: str) -> None:
+    """Neither the seed nor the scalar, in any form that is computed with, outside the slots."""
+    seed = secrets.token_bytes(32)
+    wanted = Ed25519PrivateKey.from_private_bytes(seed)
+    body = SIGNER.format(more=SIGNING[end]) + "slot_of(key); ready(seed)\n"
+    with waiting(child, SLOT_OF + body, str(tmp_path / "key"), feed=seed) as (pid, slots, printed):
+        public, signature, *own = printed.split()
+        assert public == wanted.public_key().public_bytes_raw().hex()
+        assert signature == wanted.sign(b"message").hex()
+        needles = signing_parts(seed)
+        # The key's slot cannot be borrowed: whoever knows where it is does not count what stands there.
+        slots += [(int(at, 16), 64) for at in own]
+        assert scan(pid, slots, **needles).hits == dict.fromkeys(needles, 0)
+
+
+def test_control_for_signing_keys(child: Child, tmp_path: Path) -> None:
+    """The same search finds each form where a program keeps it."""
+    seed = secrets.token_bytes(32)
+    needles = signing_parts(seed)
+    body = SIGNER.format(more="held.append(os.read(int(argument[0]), 4096)); " + SIGNING["live"]) + "ready(seed)\n"
+    with waiting(child, body, str(tmp_path / "key"), feed=seed + b"".join(needles.values())) as (pid, slots, _):
+        found = scan(pid, slots, **needles).hits
+    assert min(found.values()) >= 1
 
 
 @pytest.mark.parametrize("make", ["CypherCell.generate(32)", "CryptoKey.generate(32)", "CryptoKey.generate(16)"])

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         encrypt_data as encrypt_data,
     )
     from .exceptions import (
+        AuditError as AuditError,
+    )
+    from .exceptions import (
         CellError as CellError,
     )
     from .exceptions import (
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
     )
     from .exceptions import (
         CellWipedError as CellWipedError,
+    )
+    from .exceptions import (
+        CertificateError as CertificateError,
     )
     from .exceptions import (
         DecryptionError as DecryptionError,
@@ -89,6 +95,9 @@ if TYPE_CHECKING:
     )
     from .exceptions import (
         SecureWipeError as SecureWipeError,
+    )
+    from .exceptions import (
+        SignatureError as SignatureError,
     )
     from .exceptions import (
         SourceError as SourceError,
@@ -156,6 +165,12 @@ if TYPE_CHECKING:
     from .session import (
         secure_session as secure_session,
     )
+    from .signing import (
+        SigningKey as SigningKey,
+    )
+    from .signing import (
+        verify_signature as verify_signature,
+    )
     from .utils import (
         secure_clear as secure_clear,
     )
@@ -184,9 +199,11 @@ _HOMES = {
         "encrypt_data",
     ),
     "exceptions": (
+        "AuditError",
         "CellError",
         "CellExpiredError",
         "CellWipedError",
+        "CertificateError",
         "DecryptionError",
         "FileAccessError",
         "LockLimitError",
@@ -201,6 +218,7 @@ _HOMES = {
         "SecureMemoryError",
         "SecureMemoryWarning",
         "SecureWipeError",
+        "SignatureError",
         "SourceError",
         "SourceTimeoutError",
         "ViewExpiredError",
@@ -231,6 +249,10 @@ _HOMES = {
     "session": (
         "SecureSession",
         "secure_session",
+    ),
+    "signing": (
+        "SigningKey",
+        "verify_signature",
     ),
     "utils": (
         "secure_clear",

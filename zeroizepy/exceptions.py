@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "AuditError",
     "CellError",
     "CellExpiredError",
     "CellWipedError",
+    "CertificateError",
     "DecryptionError",
     "FileAccessError",
     "LockLimitError",
@@ -31,6 +33,7 @@ __all__ = [
     "SecureMemoryError",
     "SecureMemoryWarning",
     "SecureWipeError",
+    "SignatureError",
     "SourceError",
     "SourceTimeoutError",
     "ViewExpiredError",
@@ -84,6 +87,18 @@ class MemoryCorruptionError(SecureMemoryError):
 
 class DecryptionError(ZeroizeError, ValueError):
     """Wrong key, nonce, tag or associated data, or a damaged ciphertext. No plaintext was released."""
+
+
+class SignatureError(ZeroizeError, ValueError):
+    """A signature is not that of this key for this message."""
+
+
+class CertificateError(ZeroizeError, ValueError):
+    """A report cannot be certified, or a certificate is not valid. The message names path and verdict, or the fault."""
+
+
+class AuditError(ZeroizeError, ValueError):
+    """An audit log was changed, cut, or is not one. The message names the line."""
 
 
 class SecureWipeError(ZeroizeError):

@@ -9,6 +9,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from zeroizepy.durable import sync_directory
 from zeroizepy.file import secure_delete
 from zeroizepy.utils import secure_clear
 
@@ -26,7 +27,6 @@ __all__ = [
     "new_file",
     "open_regular",
     "read_secret",
-    "sync_directory",
     "write_all",
 ]
 
@@ -143,16 +143,6 @@ def write_all(fd: int, data: memoryview | bytes, advance: Callable[[int], None] 
         done += wrote
         if advance is not None:
             advance(wrote)
-
-
-def sync_directory(path: str) -> None:
-    """Make the name of a new file durable, where the file system can flush directories."""
-    with suppress(OSError):  # Some cannot, or may not be listed; the file itself is flushed.
-        fd = os.open(os.path.dirname(path) or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 class NewFile:

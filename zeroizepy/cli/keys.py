@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey
+from zeroizepy.durable import new_private_file
+from zeroizepy.signing import SigningKey
 
 from .console import Output
 from .errors import Failure
-from .files import naming, sync_directory, write_all
+from .files import naming, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,28 +117,39 @@ def _read_key(fd: int, name: str) -> CryptoKey:
 @click.option(
     "--bits", type=click.Choice(["128", "192", "256"]), default="256", show_default=True, help="Size of the AES key."
 )
-def keygen_command(key_file: str, bits: str) -> int:
+@click.option(
+    "--signing", is_flag=True, help="Make an Ed25519 signing key instead (for certify and audit); shows its public key."
+)
+def keygen_command(key_file: str, bits: str, signing: bool) -> int:
     """Make a random key and store it raw in KEYFILE, which must not exist yet.
 
     The key is drawn from the kernel's generator into locked memory and written from there; the file is readable by
     you alone (mode 600) and flushed to the device. It is not protected by a password: whoever reads the file has the
     key. Keep a copy, or everything that it encrypts is lost with it; to erase that for good, shred all copies.
+
+    A signing key is the 32-byte seed. Give its public key to those who shall check signatures, by a way they trust.
+    Never use one file as both kinds of key.
     """
+    if signing and click.get_current_context().get_parameter_source("bits") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--bits is for AES keys; a signing key has one size", click.get_current_context())
     try:
-        fd = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        lines = _new_signing_key(key_file) if signing else _new_aes_key(key_file, int(bits))
     except FileExistsError:
         remedy = "choose another name; an overwritten key cannot be had back"
         raise Failure(f"{key_file}: exists already", remedy) from None
-    try:
-        os.fchmod(fd, 0o600)
-        with naming(key_file), CryptoKey.generate(int(bits) // 8) as key, key.borrow() as view:
-            write_all(fd, view)
-            os.fsync(fd)
-    except BaseException:
-        os.unlink(key_file)
-        raise
-    finally:
-        os.close(fd)
-    sync_directory(key_file)
-    Output().line(f"{key_file}: new {bits}-bit key, mode 600")
+    output = Output()
+    for line in lines:
+        output.line(line)
     return 0
+
+
+def _new_aes_key(key_file: str, bits: int) -> list[str]:
+    with new_private_file(key_file) as fd, CryptoKey.generate(bits // 8) as key, key.borrow() as view:
+        write_all(fd, view)
+    return [f"{key_file}: new {bits}-bit key, mode 600"]
+
+
+def _new_signing_key(key_file: str) -> list[str]:
+    with SigningKey.generate() as key:
+        key.save(key_file)
+        return [f"{key_file}: new Ed25519 signing key, mode 600", f"public key: {key.public_key.hex()}"]

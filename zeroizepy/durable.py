@@ -1,0 +1,51 @@
+"""New files that are complete, private and on the device when a block has ended, or are not there at all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["new_private_file", "sync_directory"]
+
+
+def sync_directory(path: str) -> None:
+    """Make the name of a new file durable, where the file system can flush directories."""
+    with suppress(OSError):  # Some cannot, or may not be listed; the file itself is flushed.
+        fd = os.open(os.path.dirname(path) or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def new_private_file(path: str) -> Iterator[int]:
+    """Make a file where nothing stands, readable by its owner alone; it is flushed when the block ends well.
+
+    Args:
+        path: Its name.
+
+    Yields:
+        A descriptor to write to.
+
+    Raises:
+        FileExistsError: Something stands there.
+        OSError: It could not be made, written or flushed. What was begun is unlinked, also when the block raises.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+        yield fd
+        os.fsync(fd)
+    except BaseException as error:
+        os.unlink(path)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path
+        raise
+    finally:
+        os.close(fd)
+    sync_directory(path)
