@@ -145,7 +145,7 @@ def test_sealed_cells(run: Run, backing: str, cipher: str) -> None:
 @BACKINGS
 @pytest.mark.usefixtures("leaks_are_seen")
 def test_signing_keys(run: Run, backing: str) -> None:
-    """Each promise of signing keys holds in every tier, and nothing is leaked."""
+    """Each promise of signing keys holds in every tier, the stack is cleared, and nothing is leaked."""
     done = run("test_sign", backing)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
