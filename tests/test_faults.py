@@ -414,6 +414,24 @@ SPAN = """
 """
 
 
+FILL = """
+    path = sys.argv[1]
+    before = descriptors()
+    arm()
+    try:
+        report = wipe_free_space(path, max_bytes=1 << 20, chunk_size=65536)
+    except FileAccessError as error:
+        disarm()
+        report = error.report
+        print(errno.errorcode[error.errno], report.bytes_written, path in str(error))
+    else:
+        disarm()
+        print(report.stopped_by, report.bytes_written, report.error)
+    assert (os.listdir(path), descriptors()) == ([], before)
+    assert works()
+"""
+
+
 def test_bad_sectors_are_skipped(auto: Child, shim: str, tmp_path: Path) -> None:
     """Two sectors that the device refuses are left out and counted; all around them is written and compared."""
     path, size = tmp_path / "victim", (3 << 20) + 5
@@ -436,3 +454,22 @@ def test_bad_sectors_beyond_the_limit(auto: Child, shim: str, tmp_path: Path) ->
         lines = auto.check(PROGRAM + dedent(SPAN), str(path), str(limit), env=env).splitlines()
         told = f"{(1 << 20) + limit} {limit} {1 << 20 if limit else None} EIO"
         assert lines == [told] * 2 + [f"True {1 << 11}"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        ("pwrite:1:5", "EIO 0 True"),
+        ("pwrite:3:5", "EIO 131072 True"),
+        ("pwrite:3:28", "full 131072 None"),
+        ("pwrite:3:122", "quota 131072 None"),
+        ("pwrite:3:27:once", "limit 1048576 None"),
+        ("pwrite:2:4:once", "limit 1048576 None"),
+        ("pwrite:1:-5000", "limit 1048576 None"),
+        ("fsync:1:5", "EIO 1048576 True"),
+        ("fsync:1:28", "limit 1048576 None"),
+    ],
+)
+def test_failing_fill(auto: Child, shim: str, tmp_path: Path, fault: str, answer: str) -> None:
+    """A full disk, quota or file ends the filling or its file; anything else is an error with how far it came."""
+    assert run(auto, shim, fault, FILL, str(tmp_path)) == [answer]

@@ -22,6 +22,7 @@ from .shred.options import DEFAULT_PASSES, ShredOptions, buffer_size, check_flag
 from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
 from .shred.run import Progress, shred
 from .shred.schemes import SCHEMES, Scheme, parse_passes
+from .shred.slack import MAX_INODES
 
 __all__ = [
     "SCHEMES",
@@ -160,6 +161,10 @@ def wipe_free_space(
     dry_run: bool = False,
     reserve_bytes: int = 0,
     max_bytes: int | None = None,
+    max_bytes_per_s: int | None = None,
+    inodes: bool = False,
+    max_inodes: int = MAX_INODES,
+    trim: bool = False,
     progress: Progress | None = None,
 ) -> FreeSpaceReport:
     """Fill the free space of a file system with random bytes, flush, and give it back.
@@ -173,6 +178,12 @@ def wipe_free_space(
         dry_run: Write nothing; the report tells how much is free.
         reserve_bytes: Stop while this much is still free, to the accuracy of the file system's own bookkeeping.
         max_bytes: Stop after this much; None for no limit.
+        max_bytes_per_s: Write no faster than this on average, in pieces of a quarter of a second; None for no limit.
+        inodes: First overwrite free inodes and fill directory blocks: as many empty files with long random names as
+            there are free inodes, in a private directory that is removed before the filling. A run that is killed
+            meanwhile leaves it; the next run on the same directory removes it.
+        max_inodes: Files for `inodes` at most.
+        trim: Tell the device afterwards which blocks are free (FITRIM, needs root); a refusal is in the report.
         progress: Called with (bytes done, bytes in all as far as known), at least every 64 MiB.
 
     Returns:
@@ -184,14 +195,26 @@ def wipe_free_space(
         FileAccessError: No filler could be made, or a write or flush failed for a reason other than a full disk. The
             space was given back; `report` on the error says how far it came.
         LockLimitError: No locked memory for the random stream's key.
+        KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB. The space was given back; `report` on the
+            exception says how far it came.
 
-    Does not reach: slack inside the last blocks of files, directory entries, inodes, the journal, reserved blocks
-    (unless run by root), snapshots, and what the device keeps to itself.
+    Does not reach: slack inside the last blocks of files, room in directories that still exist, inodes (unless
+    `inodes`), the journal, reserved blocks (unless run by root), snapshots, and what the device keeps to itself.
     """
     text = _path_text(directory, "directory")
     buffer_bytes = buffer_size(chunk_size)
     reserve = count(reserve_bytes, "reserve_bytes", 0)
     limit = None if max_bytes is None else count(max_bytes, "max_bytes", 0)
     _check_progress(progress)
-    options = FillOptions(buffer_bytes, check_flag(dry_run, "dry_run"), reserve, limit)
+    rate = None if max_bytes_per_s is None else count(max_bytes_per_s, "max_bytes_per_s", 1)
+    most = count(max_inodes, "max_inodes", 1)
+    options = FillOptions(
+        buffer_bytes=buffer_bytes,
+        dry_run=check_flag(dry_run, "dry_run"),
+        reserve_bytes=reserve,
+        max_bytes=limit,
+        max_bytes_per_s=rate,
+        max_inodes=most if check_flag(inodes, "inodes") else 0,
+        trim=check_flag(trim, "trim"),
+    )
     return fill(text, options, progress)

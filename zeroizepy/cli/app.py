@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
     "shred": "shredding",
+    "wipe-free": "free_space",
     "encrypt": "sealing",
     "decrypt": "sealing",
     "keygen": "keys",
@@ -35,7 +36,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = __import__(f"{__package__}.{_COMMANDS[cmd_name]}", fromlist=[cmd_name])
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
 
@@ -60,7 +61,8 @@ def _group(ctx: click.Context) -> None:
     Secrets are never taken from the command line; keys come from files or descriptors.
     """  # noqa: D301 - click takes the backspace for "do not wrap".
     if ctx.invoked_subcommand is None:
-        raise click.UsageError("a command is missing: demo, doctor, shred, encrypt, decrypt or keygen", ctx)
+        *others, last = _COMMANDS
+        raise click.UsageError(f"a command is missing: {', '.join(others)} or {last}", ctx)
 
 
 def _warn(message: Warning | str, *_where: object, **_more: object) -> None:

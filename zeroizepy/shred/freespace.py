@@ -4,34 +4,53 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroizepy.exceptions import FileAccessError
 
-from . import names
+from . import names, slack
 from .facts import mount_of
 from .options import BLOCK_BYTES, Pattern
 from .passes import SPAN_BYTES, SpanWriter, set_direct
 from .report import FreeSpaceReport
+from .trim import trim
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .run import Progress
 
 __all__ = ["FillOptions", "fill"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_STOPS = {
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "quota",
+    errno.EFBIG: "file_size",
+    errno.EMFILE: "open_files",
+    errno.ENFILE: "open_files",
+}
 _TOP_UP_ROUNDS = 3
+_PIECES_PER_S = 4
+_ROOM_BYTES = 1 << 20
+"""What the directory of the inode filling leaves free: file systems behave oddly with their last blocks."""
+
 _NOTES = (
     "space after the end of files inside their last block is not covered",
-    "names and attributes in directories, free inodes and the journal are not covered",
+    "names in directories that still exist and copies in the journal are not covered",
     "blocks that the file system holds back for its own needs are not covered (ext4 keeps up to 2 % of itself)",
     "spare sectors and cells that the device keeps to itself are not covered",
     "snapshots and other file systems on the same device are not covered",
 )
 _NOTE_RESERVED = "blocks that the file system reserves for root are not covered"
+_NOTE_INODES = "free inodes, and attributes of removed files in them, are not covered; inodes=True overwrites them"
+_NOTE_NO_INODES = "this file system does not count its inodes, so none were filled"
+_NOTE_SOME_INODES = "free inodes beyond the {made} that were filled are not covered"
+_NOTE_LEFT = "the private directory {name!r} could not be removed; it holds empty files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +61,9 @@ class FillOptions:
     dry_run: bool
     reserve_bytes: int
     max_bytes: int | None
+    max_bytes_per_s: int | None = None
+    max_inodes: int = 0
+    trim: bool = False
 
 
 def _open_filler(directory: int) -> int:
@@ -63,6 +85,50 @@ def _open_filler(directory: int) -> int:
     return fd
 
 
+@contextmanager
+def _file_size_signal_held() -> Iterator[None]:
+    """Keep SIGXFSZ from ending a process that does not ignore it: the write that met the limit fails with EFBIG.
+
+    The kernel sends it to the thread that writes. Python ignores it unless somebody changed that.
+    """
+    number = getattr(signal, "SIGXFSZ", None)
+    if number is None:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        if number not in before:
+            if number in signal.sigpending():
+                signal.sigwait({number})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+
+class _Pace:
+    """Keeps an average rate from its first moment on.
+
+    Args:
+        bytes_per_s: None for no limit.
+    """
+
+    def __init__(self, bytes_per_s: int | None) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._started = time.monotonic()
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes for one call: a quarter of a second's worth, so that no burst is longer."""
+        if self._bytes_per_s is None:
+            return SPAN_BYTES
+        return min(max(self._bytes_per_s // _PIECES_PER_S, BLOCK_BYTES), SPAN_BYTES)
+
+    def wait(self, done_bytes: int) -> None:
+        """Sleep until this much was due."""
+        if self._bytes_per_s is not None:
+            time.sleep(max(0.0, self._started + done_bytes / self._bytes_per_s - time.monotonic()))
+
+
 class _Fill:
     """One run over one file system. All fillers stay open to the end: closing one would free its blocks."""
 
@@ -74,7 +140,14 @@ class _Fill:
         self.fillers: list[int] = []
         self.sizes: list[int] = []
         self.available_bytes = self._available()
+        self.unfilled_bytes = self.available_bytes
         self.stopped_by: str | None = None
+        self.pace = _Pace(None)
+        self.notes: list[str] = []
+        self.inodes: slack.InodeFill | None = None
+        self.leftovers_removed = 0
+        self.trimmed_bytes: int | None = None
+        self.trim_error: str | None = None
 
     @property
     def written(self) -> int:
@@ -92,7 +165,7 @@ class _Fill:
 
     def _allowance(self) -> int:
         """Bytes that may be written next; 0 sets `stopped_by`."""
-        allowed = SPAN_BYTES
+        allowed = self.pace.piece_bytes
         if self.options.max_bytes is not None:
             allowed = min(allowed, self.options.max_bytes - self.written)
             if allowed <= 0:
@@ -107,7 +180,11 @@ class _Fill:
 
     def fill_one(self, writer: SpanWriter, progress: Progress | None) -> None:
         """Add a filler and write until the space, the file size, or the allowance ends."""
-        fd = _open_filler(self.directory)
+        try:
+            fd = _open_filler(self.directory)
+        except OSError as error:
+            self._stop(error.errno or errno.EIO)
+            return
         self.fillers.append(fd)
         self.sizes.append(0)
         direct = set_direct(fd, wanted=True)
@@ -123,14 +200,18 @@ class _Fill:
                 return
             if progress is not None:
                 progress(self.written, max(self.goal_bytes, self.written))
+            self._keep_pace(fd, direct=direct)
+
+    def _keep_pace(self, fd: int, *, direct: bool) -> None:
+        if self.options.max_bytes_per_s is not None:
+            if not direct:
+                _sync_full(fd)  # The page cache would take the bytes at any rate, and pass them on in one burst.
+            self.pace.wait(self.written)
 
     def _stop(self, number: int) -> None:
-        if number == errno.EFBIG:
-            self.stopped_by = "file_size"
-        elif number in _FULL:
-            self.stopped_by = "full" if number == errno.ENOSPC else "quota"
-        else:
+        if number not in _STOPS:
             raise OSError(number, os.strerror(number))
+        self.stopped_by = _STOPS[number]
 
     def top_up(self, writer: SpanWriter) -> int:
         """Fill what a large write left over, in smaller and smaller writes. Returns the bytes gained."""
@@ -161,15 +242,61 @@ class _Fill:
             os.close(self.fillers.pop())
 
     def carry_out(self, progress: Progress | None) -> None:
-        with closing(SpanWriter(self.options.buffer_bytes, Pattern("random", None))) as writer:
-            while self.stopped_by is None:
-                self.fill_one(writer, progress)
-            rounds = _TOP_UP_ROUNDS if self.stopped_by in ("full", "quota") else 0
-            # A flush settles what the file system had set aside for delayed allocation, and some of it comes free.
-            while rounds and self.top_up(writer):
-                self.flush()
-                rounds -= 1
+        self.leftovers_removed, left = slack.remove_leftovers(self.directory)
+        self.notes += [_NOTE_LEFT.format(name=name) for name in left]
+        if self.options.max_inodes:
+            self._fill_inodes()
+        with (
+            _file_size_signal_held(),
+            closing(SpanWriter(self.options.buffer_bytes, Pattern("random", None))) as writer,
+        ):
+            try:
+                self._fill_blocks(writer, progress)
+            finally:
+                self.unfilled_bytes = self._available()
+        self.close()
+        if self.options.trim:
+            self._trim()
+
+    def _fill_inodes(self) -> None:
+        """Before the blocks: the directory needs some, and gives them back for the fillers to overwrite."""
+        status = os.fstatvfs(self.directory)
+        if not status.f_files:
+            self.notes.append(_NOTE_NO_INODES)
+            return
+        free = status.f_ffree if os.geteuid() == 0 else status.f_favail
+        self.inodes = slack.InodeFill(self.directory, min(free, self.options.max_inodes), self._has_room)
+        self.inodes.carry_out()
+        self.notes.append(_NOTE_SOME_INODES.format(made=self.inodes.made))
+
+    def _has_room(self) -> bool:
+        return self._available() > self.options.reserve_bytes + _ROOM_BYTES
+
+    def _fill_blocks(self, writer: SpanWriter, progress: Progress | None) -> None:
+        self.pace = _Pace(self.options.max_bytes_per_s)
+        while self.stopped_by is None:
+            self.fill_one(writer, progress)
+        rounds = _TOP_UP_ROUNDS if self.fillers and self.stopped_by in ("full", "quota") else 0
+        # A flush settles what the file system had set aside for delayed allocation, and some of it comes free.
+        while rounds and self.top_up(writer):
             self.flush()
+            rounds -= 1
+        self.flush()
+
+    def _trim(self) -> None:
+        """A refusal is no failure of the filling, which is done; the report has it."""
+        try:
+            self.trimmed_bytes = trim(self.directory)
+        except OSError as error:
+            self.trim_error = os.strerror(error.errno or errno.EIO)
+
+    def _all_notes(self) -> tuple[str, ...]:
+        notes = list(_NOTES)
+        if not self.options.max_inodes:
+            notes.append(_NOTE_INODES)
+        if os.geteuid() != 0:
+            notes.append(_NOTE_RESERVED)
+        return (*notes, *self.notes)
 
     def report(self, error: str | None = None) -> FreeSpaceReport:
         return FreeSpaceReport(
@@ -180,7 +307,13 @@ class _Fill:
             bytes_written=self.written,
             fillers=len(self.sizes),
             stopped_by=self.stopped_by,
-            notes=_NOTES if os.geteuid() == 0 else (*_NOTES, _NOTE_RESERVED),
+            notes=self._all_notes(),
+            unfilled_bytes=self.unfilled_bytes,
+            inodes_filled=self.inodes.made if self.inodes else 0,
+            inode_directory=self.inodes.name if self.inodes else None,
+            leftovers_removed=self.leftovers_removed,
+            trimmed_bytes=self.trimmed_bytes,
+            trim_error=self.trim_error,
             error=error,
             seconds=time.monotonic() - self.started,
         )
@@ -201,6 +334,7 @@ def fill(path: str, options: FillOptions, progress: Progress | None) -> FreeSpac
         FileNotFoundError, NotADirectoryError: By the path.
         FileAccessError: The system refused or a write failed; the space was given back, `.report` says how far it
             came.
+        KeyboardInterrupt: Ctrl-C; the space was given back, `.report` on it says how far it came.
     """
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -218,6 +352,10 @@ def fill(path: str, options: FillOptions, progress: Progress | None) -> FreeSpac
             failure = FileAccessError(number, f"filling free space failed: {os.strerror(number)}", path)
             failure.report = run.report(failure.strerror)
             raise failure from error
+        except KeyboardInterrupt as error:
+            # Assigned by name because the builtin type does not declare it; our own errors do.
+            vars(error)["report"] = run.report("interrupted")
+            raise
         finally:
             run.close()
         return run.report()

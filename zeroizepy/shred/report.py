@@ -246,8 +246,15 @@ class FreeSpaceReport(JsonForm):
         available_bytes: Free before, as this user sees it.
         bytes_written: Random bytes written and flushed.
         fillers: Unlinked files that held them.
-        stopped_by: `full`, `quota`, `reserve`, `limit`, or `file_size` when no filler may grow; None when not begun.
+        stopped_by: `full`, `quota`, `reserve`, `limit`, `file_size` when no filler may grow, `open_files` when no
+            further one may be opened; None when not begun.
         notes: What is not covered, in words.
+        unfilled_bytes: Still counted as free when the filling ended, and not covered.
+        inodes_filled: Free inodes that were overwritten by making and removing empty files.
+        inode_directory: The private directory of those files. It is gone, unless the run was killed.
+        leftovers_removed: Names of earlier, killed runs that were removed.
+        trimmed_bytes: What the device was told to be free afterwards; None when not asked for or refused.
+        trim_error: Why it was refused.
         error: The failure in words, or None.
         seconds: Wall-clock time.
     """
@@ -262,6 +269,12 @@ class FreeSpaceReport(JsonForm):
     fillers: int = 0
     stopped_by: str | None = None
     notes: tuple[str, ...] = ()
+    unfilled_bytes: int = 0
+    inodes_filled: int = 0
+    inode_directory: str | None = None
+    leftovers_removed: int = 0
+    trimmed_bytes: int | None = None
+    trim_error: str | None = None
     error: str | None = None
     seconds: float = 0.0
 
