@@ -25,7 +25,8 @@ from zeroizepy.file import (
     wipe_free_space,
 )
 from zeroizepy.json_form import JsonForm, from_plain, load_json, to_plain
-from zeroizepy.shred import facts, run
+from zeroizepy.shred import facts, steps
+from zeroizepy.shred.extents import ExtentMap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,10 +97,10 @@ def test_each_verdict_validates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     def told(fd: int) -> facts.FileFacts:
         found = facts.read_facts(fd)
-        return replace(found, file_system=name, extents=frozenset(), data_journal=False)
+        return replace(found, file_system=name, extents=found.extents or ExtentMap(), data_journal=False)
 
-    monkeypatch.setattr(run, "read_facts", told)
-    monkeypatch.setattr(run, "set_direct", lambda _fd, *, wanted: wanted)
+    monkeypatch.setattr(steps, "read_facts", told)
+    monkeypatch.setattr(steps, "set_direct", lambda _fd, *, wanted: wanted)
     if verdict == "refused":
         (tmp_path / "file").write_bytes(b"x")
         os.link(tmp_path / "file", tmp_path / "other")

@@ -25,6 +25,7 @@ _EXPLANATIONS = {
     "append_only": "the file has the append-only attribute",
     "attributes_failed": "extended attributes could not be overwritten",
     "attributes_may_remain": "old values of extended attributes can remain in the journal and in freed blocks",
+    "bad_sectors": "the device failed to write or read some sectors, which were skipped and may hold old bytes",
     "changed_extents": "another program added blocks to the file while it was overwritten",
     "changed_size": "the file's size changed while it was overwritten",
     "data_journal": "the file system writes data to its journal first, which keeps copies",
@@ -53,6 +54,7 @@ _EXPLANATIONS = {
     "name_not_hidden": "the file could not be renamed before it was unlinked",
     "no_pass": "no overwrite was asked for",
     "not_a_file": "not a regular file",
+    "not_read_back": "the passes were not read back, since sectors of them failed",
     "not_synced": "without sync nothing forces the overwrite to the device before the blocks are freed",
     "only_holes": "the file has holes only, and nothing is stored in it",
     "open_elsewhere": "another program has the file open and can read or write it until it closes it",
@@ -188,6 +190,8 @@ class ShredReport(JsonForm):
         verified: The last pass was read back past the page cache and matched. False with the note `verify_cached` when
             it matched and may have come from the cache.
         device_verified: The old blocks were read from the block device, too, and matched.
+        skipped_bytes: Bytes that were not written or not read because the device failed there, over all passes; old
+            bytes may remain in them.
         direct: O_DIRECT was in force at the end of the last pass, or of the read-back when there was one.
         renamed: The name was replaced by a random one before the unlink.
         unlinked: The name is gone.
@@ -208,6 +212,7 @@ class ShredReport(JsonForm):
     passes: tuple[PassReport, ...] = ()
     verified: bool = False
     device_verified: bool = False
+    skipped_bytes: int = 0
     direct: bool = False
     renamed: bool = False
     unlinked: bool = False

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .options import ShredOptions
     from .passes import SpanWriter
 
-__all__ = ["Progress", "shred", "shred_at", "wipe_journal"]
+__all__ = ["DEVICE_FAILURES", "Progress", "shred", "shred_at", "wipe_journal"]
+
+DEVICE_FAILURES = (errno.EIO, errno.ENODATA)
+"""What a device's failure is called; ENODATA by Linux for a medium's error."""
 
 
 def shred(path: str, options: ShredOptions, progress: Progress | None = None) -> ShredReport:
@@ -159,14 +162,20 @@ class _Alone:
         for number in range(1, count + 1):
             self.run.write_pass(number, writer)
             if self.plan.sync or (number == count and self.plan.verify):
-                self._flush()
+                self._flush(number, writer)
                 self.run.note_synced()
 
-    def _flush(self) -> None:
+    def _flush(self, number: int, writer: SpanWriter) -> None:
+        run = self.run
         try:
-            flush(self.run.fd)
+            try:
+                flush(run.fd)
+            except OSError as error:
+                if error.errno not in DEVICE_FAILURES or not run.write_again_direct(number, writer):
+                    raise
+                flush(run.fd)
         except OSError as error:
-            raise self.run.failure("flush", error.errno or errno.EIO) from error
+            raise run.failure("flush", error.errno or errno.EIO) from error
 
     def _remove(self) -> None:
         """Truncate, hide the name, unlink, and make each lasting before the next."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FileRun", "Progress"]
 
+MAX_SKIPPED_BYTES = 1 << 20
+"""Bytes of one file, over all passes, that are skipped where the device fails; never more than half of it."""
+
 Progress = Callable[[int, int], object]
 """Called with the bytes done and the bytes in all, after each span."""
 
@@ -56,7 +59,7 @@ class FileRun:
         self.content_done = False
         self.direct = False
         self.verified = self.device_verified = self.renamed = self.unlinked = self.journal_wiped = False
-        self.done_bytes = 0
+        self.done_bytes = self.skipped_bytes = 0
 
     def _read_facts(self) -> FileFacts:
         try:
@@ -95,17 +98,30 @@ class FileRun:
         Raises:
             FileAccessError: A write failed.
         """
-        if number == 1:
-            self.direct = self.plan.direct and set_direct(self.fd, wanted=True)
+        if self.plan.direct and number == 1:
+            self.direct = set_direct(self.fd, wanted=True)
         pattern = self.plan.passes[number - 1]
         written = 0
         self.passes.append(PassReport(pattern, 0, synced=False))
         for start, stop in self._spans():
-            result = writer.write(self.fd, start, stop, number, direct=self.direct)
+            result = writer.write(self.fd, start, stop, number, direct=self.direct, skip_limit=self._may_skip())
             written += self._account(result)
             self.passes[-1] = PassReport(pattern, written, synced=False)
             if result.error_number:
                 raise self.failure("write", result.error_number)
+
+    def write_again_direct(self, number: int, writer: SpanWriter) -> bool:
+        """Write a pass again whose flush failed, past the page cache, which tells and skips the sectors that fail.
+
+        Returns:
+            False where that would tell no more than before.
+        """
+        if self.direct or not set_direct(self.fd, wanted=True):
+            return False
+        self.direct = True
+        self.passes.pop()
+        self.write_pass(number, writer)
+        return self.direct
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         for start, stop in self.ranges():
@@ -120,21 +136,26 @@ class FileRun:
     def compare(self, writer: SpanWriter) -> None:
         """Read the last pass back and compare; it must have been flushed.
 
-        Verified is only what came past the page cache in full, or from the device itself.
+        Verified is only what came past the page cache in full, or from the device itself. Where sectors were skipped
+        there is nothing to verify.
 
         Raises:
             FileAccessError: It differs, or could not be read.
         """
+        if self.skipped_bytes:
+            self.notes.append("not_read_back")
+            return
         self.direct = set_direct(self.fd, wanted=True)
         if not self.direct and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
         number = len(self.plan.passes)
         for start, stop in self._spans():
-            result = writer.compare(self.fd, start, stop, number, direct=self.direct)
+            limit = self._may_skip()
+            result = writer.compare(self.fd, start, stop, number, direct=self.direct, skip_limit=limit)
             self._account(result)
             self._check_compared(result, start)
         # O_DIRECT is only ever given up during the reads, so what holds at their end held for all of them.
-        self.verified = self.direct and direct_reads_hold(self.facts)
+        self.verified = self.direct and direct_reads_hold(self.facts) and not self.skipped_bytes
         if self.plan.device:
             self._compare_device(writer)
         if not self.verified:
@@ -153,7 +174,7 @@ class FileRun:
                 self._check_compared(result, place)
         finally:
             reader.close()
-        self.verified = self.device_verified = True
+        self.verified = self.device_verified = not self.skipped_bytes
 
     def _check_compared(self, result: SpanResult, start: int) -> None:
         if result.different:
@@ -163,9 +184,20 @@ class FileRun:
         if result.error_number:
             raise self.failure("read", result.error_number)
 
+    def _may_skip(self) -> int:
+        """How many bytes the device may still fail on: beyond that the rest of the file would take it hours.
+
+        A file of which most cannot be written stays.
+        """
+        return max(0, min(MAX_SKIPPED_BYTES, self.plan.write_bytes // 2) - self.skipped_bytes)
+
     def _account(self, result: SpanResult) -> int:
         self.direct = result.direct
         self.done_bytes += result.done_bytes
+        if result.skipped_bytes:
+            self.skipped_bytes += result.skipped_bytes
+            if "bad_sectors" not in self.reasons:
+                self.reasons.append("bad_sectors")
         if self.progress is not None and not result.error_number:
             self.progress(self.done_bytes, self.plan.total_bytes)
         return result.done_bytes
@@ -285,6 +317,7 @@ class FileRun:
             passes=tuple(self.passes),
             verified=self.verified,
             device_verified=self.device_verified,
+            skipped_bytes=self.skipped_bytes,
             direct=self.direct,
             renamed=self.renamed,
             unlinked=self.unlinked,
