@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 
 
 FAULTS = Path(__file__).parent / "support" / "faults.c"
+
+# Sessions of the tests keep their journals apart from the user's own, and recover none of those.
+STATE = tempfile.TemporaryDirectory(prefix="zeroizepy-tests-")
+atexit.register(STATE.cleanup)
+os.environ["ZEROIZEPY_STATE_DIR"] = os.path.join(STATE.name, "state")
 
 # A shell that starts the tests in the background has them ignore these two, and the children of the tests would, too.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):

@@ -19,6 +19,7 @@ LEVELS = [
     {"view", "command", "prompt"},
     {"sources"},
     {"crypto", "cell", "file", "os_erase", "utils"},
+    {"sessions"},
     {"session", "scan", "signing"},
     {"testing"},
     {"pytest_plugin"},

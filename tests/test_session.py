@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from zeroizepy import session as session_module
 from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import FileAccessError, SecureMemoryClosed, SecureWipeError
 from zeroizepy.memory import SecureMemory, stats
 from zeroizepy.session import SecureSession, secure_session
 from zeroizepy.shred import steps
+from zeroizepy.sessions import removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -424,7 +424,7 @@ def test_ctrl_c_during_the_release_can_be_continued(monkeypatch: pytest.MonkeyPa
     """An interrupted close leaves the session open, and the next close finishes the work."""
     session = SecureSession()
     paths = [session.create_temp_file() for _ in range(2)]
-    shred, calls = session_module.shred, []
+    shred, calls = removal.shred_found, []
 
     def interrupt(*arguments: object) -> object:
         calls.append(arguments)
@@ -432,7 +432,7 @@ def test_ctrl_c_during_the_release_can_be_continued(monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
         return shred(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session_module, "shred", interrupt)
+    monkeypatch.setattr(removal, "shred_found", interrupt)
     with pytest.raises(KeyboardInterrupt):
         session.close()
     assert [path.exists() for path in paths] == [True, False]

@@ -303,19 +303,32 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     False, OpenSSL returns the plaintext as `bytes` first; that object is wiped.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = _public_bytes(associated_data, "associated_data")
+    memory = SecureMemory(len(sealed) - TAG_BYTES)
+    try:
+        _decrypt_into(memory, nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+def decrypt_into(memory: SecureMemory, ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> None:
+    """The same into secure memory of the plaintext's size. When this raises, that holds nothing or what it held."""
+    nonce, sealed = _check_ciphertext(ct, key)
+    _decrypt_into(memory, nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
+
+
+def _decrypt_into(memory: SecureMemory, nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> None:
     if not key._native:
         plaintext = _decrypt_openssl(nonce, sealed, key, extra)
         try:
-            return SecureMemory.from_bytes(plaintext)
+            memory.write(plaintext)
         finally:
             _lib.wipe_bytes(plaintext)
-    memory = SecureMemory(len(sealed) - TAG_BYTES)
+        return
     status = lib.zpy_aead_decrypt_into(key._handle, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
     if status != lib.ZPY_OK:
-        memory.close()
         _fail_key(status)
-    return memory
 
 
 # ---- OpenSSL, for what libsodium's AES-256-GCM does not cover ----

@@ -21,6 +21,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "shred": "shredding",
     "wipe-free": "free_space",
+    "recover": "recovering",
     "encrypt": "sealing",
     "decrypt": "sealing",
     "keygen": "keys",

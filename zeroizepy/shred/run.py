@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .options import ShredOptions
     from .passes import SpanWriter
 
-__all__ = ["DEVICE_FAILURES", "Progress", "shred", "shred_at", "wipe_journal"]
+__all__ = ["DEVICE_FAILURES", "Progress", "shred", "shred_at", "shred_found", "wipe_journal"]
 
 DEVICE_FAILURES = (errno.EIO, errno.ENODATA)
 """What a device's failure is called; ENODATA by Linux for a medium's error."""
@@ -72,6 +72,16 @@ def shred_at(directory: int, name: str, path: str, options: ShredOptions) -> Shr
     except FileNotFoundError:
         return ShredReport(path, existed=False, dry_run=options.dry_run, reasons=("missing",))
     return _shred_found(target.Target(path, directory, name, status), options, started)
+
+
+def shred_found(found: target.Target, options: ShredOptions) -> ShredReport:
+    """Overwrite and unlink the very file that `target.find` saw; one that took its place since is refused.
+
+    Args:
+        found: Its `directory` stays open.
+        options: As for `shred`; `follow_symlinks` must be False.
+    """
+    return _shred_found(found, options, time.monotonic())
 
 
 def _shred_found(
