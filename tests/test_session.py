@@ -21,8 +21,8 @@ from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import FileAccessError, SecureMemoryClosed, SecureWipeError
 from zeroizepy.memory import SecureMemory, stats
 from zeroizepy.session import SecureSession, secure_session
-from zeroizepy.shred import steps
 from zeroizepy.sessions import removal
+from zeroizepy.shred import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from zeroizepy.exceptions import SecureWipeError
-from zeroizepy.shred.options import BUFFER_BYTES, ShredOptions, parse_pattern
+from zeroizepy.shred.options import ShredOptions
 from zeroizepy.shred.report import ShredReport
 from zeroizepy.shred.run import shred_at, shred_found
 from zeroizepy.shred.target import find
@@ -20,19 +20,7 @@ __all__ = ["FOLDER_FLAGS", "Identity", "Removal", "ReplacedError"]
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_OPTIONS = ShredOptions(
-    passes=3,
-    pattern=parse_pattern("random"),
-    rename=True,
-    sync=True,
-    buffer_bytes=BUFFER_BYTES,
-    follow_symlinks=False,
-    dry_run=False,
-    verify=False,
-    allow_hard_links=False,
-    force=True,
-    warn=False,
-)
+_OPTIONS = ShredOptions(force=True, warn=False)
 """Without warnings: turned into errors they would leave a file behind, and the reports say the same."""
 
 
