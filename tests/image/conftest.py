@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from dataclasses import dataclass
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from image.disk import Disk, UnavailableError, mounted
+from image.disk import new_disk as make_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BLOCK = 512
-
-
-@dataclass
-class Disk:
-    """A mounted file system; `image` holds its bytes once it is unmounted."""
-
-    image: Path
-    mountpoint: Path
-    mounted: bool = False
-
-    def unmount(self) -> None:
-        """Unmount; again is harmless."""
-        if self.mounted:
-            subprocess.run(["umount", self.mountpoint], check=True)
-            self.mounted = False
-
-    def hits(self, nonce: bytes) -> int:
-        """How often the nonce stands in the raw image."""
-        self.unmount()
-        return self.image.read_bytes().count(nonce)
 
 
 def marked(nonce: bytes, size: int) -> bytes:
@@ -58,57 +38,37 @@ def new_disk(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
 
     `tune` goes to tune2fs before the mount, and `mount_as` mounts under another type than was made.
     """
-    disks: list[Disk] = []
+    count = 0
 
-    def make(kind: str, *options: str, mount: str = "", mib: int = 32, tune: str = "", mount_as: str = "") -> Disk:
-        if os.geteuid() != 0:
-            pytest.skip("needs root: mounts a loop device")
-        if shutil.which(f"mkfs.{kind}") is None:
-            pytest.skip(f"needs mkfs.{kind}")
-        image, point = tmp_path / f"{len(disks)}.img", tmp_path / f"mnt{len(disks)}"
-        point.mkdir()
-        with image.open("wb") as file:
-            file.truncate(mib << 20)
-        subprocess.run([f"mkfs.{kind}", *options, image], check=True, capture_output=True)
-        if tune:
-            subprocess.run(["tune2fs", *tune.split(), image], check=True, capture_output=True)
-        arguments = ["mount", "-t", mount_as or kind, "-o", ",".join(filter(None, ["loop", mount])), image, point]
-        result = subprocess.run(arguments, check=False, capture_output=True, text=True)
-        if result.returncode:
-            pytest.skip(f"cannot mount {kind} on a loop device here: {result.stderr.strip()}")
-        disks.append(Disk(image, point, mounted=True))
-        return disks[-1]
+    def make(kind: str, *options: str, **arguments: object) -> Disk:
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"disk{count}"
+        folder.mkdir()
+        try:
+            return stack.enter_context(make_disk(folder, kind, *options, **arguments))  # type: ignore[arg-type]
+        except UnavailableError as error:
+            pytest.skip(str(error))
 
-    try:
+    with ExitStack() as stack:
         yield make
-    finally:
-        for disk in disks:
-            disk.unmount()
 
 
 @pytest.fixture
 def new_mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Mount what needs no image: `new_mount("tmpfs", "size=1m")`."""
-    points: list[Path] = []
+    count = 0
 
     def mount(kind: str, options: str) -> Path:
-        if os.geteuid() != 0:
-            pytest.skip(f"needs root: mounts {kind}")
-        point = tmp_path / f"{kind}{len(points)}"
-        point.mkdir()
-        result = subprocess.run(
-            ["mount", "-t", kind, "-o", options, kind, point], check=False, capture_output=True, text=True
-        )
-        if result.returncode:
-            pytest.skip(f"cannot mount {kind} here: {result.stderr.strip()}")
-        points.append(point)
-        return point
+        nonlocal count
+        count += 1
+        try:
+            return stack.enter_context(mounted(tmp_path / f"{kind}{count}", kind, options))
+        except UnavailableError as error:
+            pytest.skip(str(error))
 
-    try:
+    with ExitStack() as stack:
         yield mount
-    finally:
-        for point in points:
-            subprocess.run(["umount", point], check=True)
 
 
 @pytest.fixture
