@@ -14,7 +14,7 @@ from support.children import Child, need_root
 
 from zeroizepy.shred import calls
 from zeroizepy.shred.beneath import Opener
-from zeroizepy.shred.tree import DIRECTORY_FLAGS, Finished, Folder, Member, Walker, count_files
+from zeroizepy.shred.walk import DIRECTORY_FLAGS, Finished, Folder, Member, Walker, count_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def test_wide_folders_are_not_kept_in_memory(tmp_path: Path) -> None:
     program = """
     import os, resource, sys, tempfile
     from zeroizepy.shred.beneath import Opener
-    from zeroizepy.shred.tree import DIRECTORY_FLAGS, Folder, count_files
+    from zeroizepy.shred.walk import DIRECTORY_FLAGS, Folder, count_files
     with tempfile.TemporaryDirectory(dir=sys.argv[1]) as path:
         def count():
             fd = os.open(path, DIRECTORY_FLAGS)

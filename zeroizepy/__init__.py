@@ -118,7 +118,13 @@ if TYPE_CHECKING:
         ShredReport as ShredReport,
     )
     from .file import (
+        TreeReport as TreeReport,
+    )
+    from .file import (
         secure_delete as secure_delete,
+    )
+    from .file import (
+        shred_tree as shred_tree,
     )
     from .file import (
         wipe_free_space as wipe_free_space,
@@ -227,7 +233,9 @@ _HOMES = {
     "file": (
         "FreeSpaceReport",
         "ShredReport",
+        "TreeReport",
         "secure_delete",
+        "shred_tree",
         "wipe_free_space",
     ),
     "memory": (

@@ -14,15 +14,21 @@ start and destroy the key (`zeroizepy.crypto`).
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .exceptions import FileAccessError, SecureWipeError
 from .shred.freespace import FillOptions, fill
 from .shred.options import DEFAULT_PASSES, ShredOptions, buffer_size, check_flag, count, parse_verify
 from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
+from .shred.roots import TreeOptions, TreeProgress
 from .shred.run import Progress, shred
 from .shred.schemes import SCHEMES, Scheme, parse_passes
 from .shred.slack import MAX_INODES
+from .shred.treereport import TreeReport
+from .shred.trees import shred_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "SCHEMES",
@@ -33,9 +39,11 @@ __all__ = [
     "SecureWipeError",
     "ShredPlan",
     "ShredReport",
+    "TreeReport",
     "Verdict",
     "explain",
     "secure_delete",
+    "shred_tree",
     "wipe_free_space",
 ]
 
@@ -49,9 +57,9 @@ def _path_text(path: _Path, name: str) -> str:
     return text
 
 
-def _check_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable or None, not {type(progress).__name__}")
+def _check_callable(function: object, name: str) -> None:
+    if function is not None and not callable(function):
+        raise TypeError(f"{name} must be callable or None, not {type(function).__name__}")
 
 
 def secure_delete(
@@ -150,8 +158,99 @@ def secure_delete(
         allow_hard_links=check_flag(allow_hard_links, "allow_hard_links"),
         force=check_flag(force, "force"),
     )
-    _check_progress(progress)
+    _check_callable(progress, "progress")
     return shred(text, options, progress)
+
+
+def shred_tree(
+    path: _Path,
+    *,
+    passes: int = DEFAULT_PASSES,
+    pattern: str | bytes | bytearray | memoryview = "random",
+    scheme: str | None = None,
+    rename: bool = True,
+    verify: bool | Literal["device"] = False,
+    allow_hard_links: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    keep_directories: bool = False,
+    one_file_system: bool = True,
+    journal: _Path | None = None,
+    on_report: Callable[[ShredReport], object] | None = None,
+    progress: TreeProgress | None = None,
+) -> TreeReport:
+    """Overwrite and unlink all files in a directory, and remove the directory.
+
+    Each file gets what `secure_delete` gives it, flushed as often and in the same order. Files are taken in batches of
+    up to 512 that share their flushes, so that many small ones take a fraction of the time. What fails is reported
+    and stays, with the directories above it; the rest is done.
+
+    Everything beneath the directory is opened without following a link or leaving it (openat2 with RESOLVE_BENEATH
+    where the kernel has it), and known by device and inode from then on: a name that somebody swaps meanwhile is
+    refused or read again, and nothing outside is touched. Symbolic links, FIFOs, sockets and device nodes are unlinked
+    themselves. Neither memory nor open descriptors grow with the tree.
+
+    Args:
+        path: The directory; not a symbolic link to it.
+        passes, pattern, scheme, rename, verify, force: As in `secure_delete`. With `rename` the names of directories
+            are hidden, too.
+        allow_hard_links: Take files with several names. Those outside the tree then hold the overwritten content.
+        dry_run: Change nothing; the report counts the verdicts that a run is expected to give.
+        keep_directories: Leave all directories in place, empty.
+        one_file_system: Leave what is mounted inside the directory alone, and report it; False goes into it.
+        journal: Path of a small file outside the tree that lets a killed run be gone on with: the same call with the
+            same journal finishes what was begun and reports the rest. It holds options, numbers and counts, no names,
+            and is removed at the end of a run. Without it the same call does the same work, but knows less of what the
+            killed one did.
+        on_report: Called with the report of each file, link, FIFO, socket and device node.
+        progress: Called with (files done, bytes written and read back so far), at least every 64 MiB.
+
+    Returns:
+        Counts by verdict, what failed, and what is left. A missing directory is a report with `existed` False.
+
+    Raises:
+        TypeError, ValueError: An argument, named in the message; a path that ends in `.` or `..`; a journal of another
+            directory or with other options.
+        NotADirectoryError: The path is a file, which is for `secure_delete`, or a symbolic link.
+        FileExistsError: Something that is no journal stands at the journal's path.
+        BlockingIOError: Another run holds the journal.
+        OSError: The directory or the journal cannot be opened, or the journal not be written.
+        LockLimitError: No locked memory for the random stream's key.
+        KeyboardInterrupt: Ctrl-C. Files of the batch at hand are left in place, partly overwritten, or under a random
+            name. `report` on this and on any other exception says how far the run came.
+
+    Warns:
+        UserWarning: Once, for the first file whose old bytes may remain for a reason outside the caller's arguments.
+
+    Does not reach: what `secure_delete` does not reach. A flush that files share is one of their whole file system, and
+    so waits for what other programs have written there. Files that are added while the run goes on are shredded, too,
+    for as long as it meets them.
+    """
+    read_back, device = parse_verify(verify)
+    written, scheme_verifies = parse_passes(passes, pattern, scheme)
+    files = ShredOptions(
+        passes=written,
+        scheme=scheme,
+        rename=check_flag(rename, "rename"),
+        dry_run=check_flag(dry_run, "dry_run"),
+        verify=read_back or scheme_verifies,
+        device=device,
+        allow_hard_links=check_flag(allow_hard_links, "allow_hard_links"),
+        force=check_flag(force, "force"),
+    )
+    _check_callable(on_report, "on_report")
+    _check_callable(progress, "progress")
+    if journal is not None and dry_run:
+        raise ValueError("journal is for a run that changes something; leave it out of a dry_run")
+    options = TreeOptions(
+        files=files,
+        keep_directories=check_flag(keep_directories, "keep_directories"),
+        one_file_system=check_flag(one_file_system, "one_file_system"),
+        journal=None if journal is None else _path_text(journal, "journal"),
+        on_report=on_report,
+        progress=progress,
+    )
+    return shred_directory(_path_text(path, "path"), options)
 
 
 def wipe_free_space(
@@ -205,7 +304,7 @@ def wipe_free_space(
     buffer_bytes = buffer_size(chunk_size)
     reserve = count(reserve_bytes, "reserve_bytes", 0)
     limit = None if max_bytes is None else count(max_bytes, "max_bytes", 0)
-    _check_progress(progress)
+    _check_callable(progress, "progress")
     rate = None if max_bytes_per_s is None else count(max_bytes_per_s, "max_bytes_per_s", 1)
     most = count(max_inodes, "max_inodes", 1)
     options = FillOptions(

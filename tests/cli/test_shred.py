@@ -65,7 +65,7 @@ def test_one_failing_path_does_not_stop_the_others(cli: Cli, tmp_path: Path) -> 
         "zeroizepy: error: pipe: is a FIFO",
         "zeroizepy: hint: only regular files are overwritten",
         "zeroizepy: error: folder: is a directory",
-        "zeroizepy: hint: give the files in it",
+        "zeroizepy: hint: shred_tree takes a directory and all in it",
         "zeroizepy: error: missing: no such file",
     ]
     assert result.out.splitlines()[-1].startswith("5 paths: 3 failed, 2 ")

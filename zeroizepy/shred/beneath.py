@@ -8,13 +8,13 @@ from contextlib import suppress
 
 from . import calls
 
-__all__ = ["Opener"]
+__all__ = ["Opener", "mount_number"]
 
 _TRIES = 16
 _WAY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _mount_number(fd: int) -> tuple[int, int]:
+def mount_number(fd: int) -> tuple[int, int]:
     """What tells mounts apart: the mount's id, and the device where the system has no such id."""
     with suppress(OSError), open(f"/proc/self/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
         for line in file:
@@ -61,7 +61,7 @@ class Opener:
         return self._step_by_step(directory, path, flags)
 
     def _step_by_step(self, directory: int, path: str, flags: int) -> int:
-        mount = None if self._may_cross else _mount_number(directory)
+        mount = None if self._may_cross else mount_number(directory)
         *way, last = path.split("/")
         reached = directory
         try:
@@ -81,7 +81,7 @@ def _open_component(directory: int, name: str, flags: int, mount: tuple[int, int
     if name in ("", os.curdir, os.pardir):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
     fd = os.open(name, flags, dir_fd=directory)
-    if mount is not None and _mount_number(fd) != mount:
+    if mount is not None and mount_number(fd) != mount:
         os.close(fd)
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
     return fd

@@ -20,7 +20,17 @@ from .extents import read_extents
 if TYPE_CHECKING:
     from .extents import ExtentMap
 
-__all__ = ["FileFacts", "Media", "Mount", "locks_out", "mount_of", "parse_mountinfo", "read_facts"]
+__all__ = [
+    "FileFacts",
+    "Media",
+    "Mount",
+    "Surroundings",
+    "locks_out",
+    "look_around",
+    "mount_of",
+    "parse_mountinfo",
+    "read_facts",
+]
 
 _READ_BIT = 1 << 30 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 2 << 30
 _GETFLAGS = _READ_BIT | struct.calcsize("l") << 16 | ord("f") << 8 | 1
@@ -55,6 +65,21 @@ class Media:
     name: str | None = None
     rotational: bool | None = None
     stacked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What holds for all files of one mount. Asking takes longer than overwriting a small file.
+
+    Attributes:
+        mount: The mount.
+        media: The block device below.
+        data_journal: All data goes through the journal of an ext file system; None when unknown, and on others.
+    """
+
+    mount: Mount
+    media: Media
+    data_journal: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +199,12 @@ def locks_out(fd: int) -> str | None:
     return "immutable" if flags & _IMMUTABLE_FLAG else "append_only" if flags & _APPEND_FLAG else None
 
 
-def _data_journal(flags: int | None, mount: Mount) -> bool | None:
+def _data_journal(flags: int | None, around: Surroundings) -> bool | None:
     """Whether data goes through the journal, by the file system's mode or by the file's own +j attribute."""
-    if mount.file_system not in ("ext2", "ext3", "ext4"):
+    if around.mount.file_system not in ("ext2", "ext3", "ext4"):
         return False
     own = None if flags is None else bool(flags & _JOURNAL_DATA_FLAG)
-    answers = (own, _mounted_with_data_journal(mount))
+    answers = (own, around.data_journal)
     return True if True in answers else None if None in answers else False
 
 
@@ -211,26 +236,34 @@ def _is_open_elsewhere(fd: int) -> bool | None:
     return False
 
 
-def read_facts(fd: int) -> FileFacts:
+def look_around(fd: int) -> Surroundings:
+    """Ask what holds for all files of the mount that `fd` is on."""
+    mount = mount_of(fd)
+    is_ext = mount.file_system in ("ext2", "ext3", "ext4")
+    return Surroundings(mount, media_of(mount.device), _mounted_with_data_journal(mount) if is_ext else None)
+
+
+def read_facts(fd: int, around: Surroundings | None = None) -> FileFacts:
     """Ask the system about an open regular file.
 
     Args:
         fd: Open for reading; its offset and content are not touched.
+        around: What `look_around` said for a file on the same mount; None to ask again.
 
     Raises:
         OSError: fstat failed. Any other question without an answer becomes an unknown fact.
     """
     status = os.fstat(fd)
-    mount = mount_of(fd)
+    around = around or look_around(fd)
     flags = _inode_flags(fd)
     return FileFacts(
         size_bytes=status.st_size,
         allocated_bytes=status.st_blocks * 512,
         hard_links=status.st_nlink,
-        file_system=mount.file_system,
-        data_journal=_data_journal(flags, mount),
+        file_system=around.mount.file_system,
+        data_journal=_data_journal(flags, around),
         extents=read_extents(fd),
-        media=media_of(mount.device),
+        media=around.media,
         block_bytes=os.fstatvfs(fd).f_bsize,
         no_cow=bool((flags or 0) & _NOCOW_FLAG),
         attributes=_attributes(fd),

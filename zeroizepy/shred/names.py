@@ -16,10 +16,21 @@ import os
 from .calls import rename_noreplace
 from .target import same_file
 
-__all__ = ["NameReplacedError", "is_ours", "lengths", "random_name", "rename", "sync_directory", "unlink"]
+__all__ = [
+    "ALPHABET_SIZE",
+    "NameReplacedError",
+    "is_ours",
+    "lengths",
+    "random_name",
+    "rename",
+    "sync_directory",
+    "unlink",
+]
 
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz012345"
 """32 letters: a random byte picks one without favour."""
+
+ALPHABET_SIZE = len(_ALPHABET)
 
 _ATTEMPTS = 64
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.EPERM)

@@ -81,16 +81,20 @@ class SpanWriter:
         patterns: What each pass writes. More passes than these begin with the first again.
         generator: For random passes, ZPY_AEGIS128L or ZPY_CHACHA20; None takes the faster one.
 
+    Attributes:
+        file_number: Tells the random streams of several files apart, below 2**48; set before the file's first pass.
+
     Raises:
         MemoryError: No memory for the buffers.
         LockLimitError: No locked memory for the key.
     """
 
-    __slots__ = ("_generator", "_key", "_patterns", "_writer")
+    __slots__ = ("_generator", "_key", "_patterns", "_writer", "file_number")
 
     def __init__(self, buffer_bytes: int, *patterns: Pattern, generator: int | None = None) -> None:
         # The core reads this memory during calls, so it lives as long as the writer does.
         self._patterns: list[Any] = [_lib.ffi.from_buffer("uint8_t[]", each.data or b"") for each in patterns]
+        self.file_number = 0
         self._generator = _lib.lib.zpy_generator_best() if generator is None else generator
         self._key = 0
         self._writer: Any = _lib.lib.zpy_writer_new(buffer_bytes)
@@ -160,7 +164,8 @@ class SpanWriter:
         request.fd, request.start, request.stop = fd, start, stop
         pattern = self._patterns[(stream - 1) % len(self._patterns)]
         # The core takes the pattern where there is no key.
-        request.stream_key, request.stream_number = 0 if len(pattern) else self._key, stream
+        request.stream_key = 0 if len(pattern) else self._key
+        request.stream_number = self.file_number << 16 | stream
         request.generator = self._generator
         request.pattern, request.pattern_bytes = pattern, len(pattern)
         return request

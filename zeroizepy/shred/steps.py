@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from zeroizepy.exceptions import FileAccessError, SecureWipeError
-
-from . import attributes, names, target
+from . import attributes, target
 from .device_read import DeviceReader
 from .extents import data_ranges, is_kept, read_extents
 from .facts import FileFacts, read_facts
+from .name_steps import NameRun, errno_name
 from .passes import SPAN_BYTES, SpanResult, SpanWriter, set_direct
 from .plan import PSEUDO_FILE_SYSTEMS, cut_into_blocks, direct_reads_hold, end_of, make_plan
 from .report import PassReport, ShredPlan, ShredReport, Verdict
 
 if TYPE_CHECKING:
+    from .facts import Surroundings
     from .options import ShredOptions
 
 __all__ = ["FileRun", "Progress"]
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], object]
 """Called with the bytes done and the bytes in all, after each span."""
 
 
-class FileRun:
+class FileRun(NameRun):
     """The state of one run; each step leaves in it what the report must say should the next one fail.
 
     Args:
@@ -41,16 +41,20 @@ class FileRun:
         fd: The file, from `target.open_file`; it belongs to the caller.
         options: The caller's wishes.
         started: time.monotonic() when it began.
+        around: What is known of its mount already.
     """
 
-    def __init__(self, found: target.Target, fd: int, options: ShredOptions, started: float) -> None:
-        self.found = found
-        self.fd = fd
-        self.options = options
+    def __init__(
+        self,
+        found: target.Target,
+        fd: int,
+        options: ShredOptions,
+        started: float,
+        around: Surroundings | None = None,
+    ) -> None:
+        super().__init__(found, fd, options, started, "")
         self.progress: Progress | None = None
-        self.started = started
-        self.name = found.name
-        self.facts: FileFacts = self._read_facts()
+        self.facts: FileFacts = self._read_facts(around)
         self.end = end_of(self.facts)
         self.plan: ShredPlan = self._make_plan()
         self.notes = list(self.plan.notes)
@@ -58,12 +62,12 @@ class FileRun:
         self.passes: list[PassReport] = []
         self.content_done = False
         self.direct = False
-        self.verified = self.device_verified = self.renamed = self.unlinked = self.journal_wiped = False
+        self.verified = self.device_verified = self.journal_wiped = False
         self.done_bytes = self.skipped_bytes = 0
 
-    def _read_facts(self) -> FileFacts:
+    def _read_facts(self, around: Surroundings | None) -> FileFacts:
         try:
-            facts = read_facts(self.fd)
+            facts = read_facts(self.fd, around)
         except OSError as error:
             number = error.errno or errno.EIO
             raise target.refusal(self.found.path, "permission", number, "cannot be examined") from error
@@ -210,7 +214,7 @@ class FileRun:
             self._check_size()
             self._check_extents()
         for error in attributes.overwrite(self.fd, self.facts.attributes):
-            self.notes.append(f"attributes_failed:{_errno_name(error)}")
+            self.notes.append(f"attributes_failed:{errno_name(error)}")
         self.content_done = True
 
     def _check_size(self) -> None:
@@ -247,55 +251,12 @@ class FileRun:
         else:
             self.restore_size()
 
-    def name_lengths(self) -> tuple[int, ...]:
-        """How long the names are that it gets, one for each `hide`."""
-        return names.lengths(self.found.name) if self.plan.rename else ()
-
-    def hide(self, length: int) -> bool:
-        """Rename to a random name. False when that was refused; the file then keeps the name that it has.
-
-        Raises:
-            NameReplacedError: Another file stands under the name.
-        """
-        try:
-            self.name = names.rename(self.found.directory, self.name, length, self.fd)
-        except names.NameReplacedError:
-            raise
-        except OSError as error:
-            # A full disk or a directory that takes no new names must not keep the file from being unlinked.
-            self.notes.append(f"name_not_hidden:{_errno_name(error)}")
-            return False
-        self.renamed = True
-        return True
-
-    def unlink(self) -> None:
-        """Remove the name.
-
-        Raises:
-            NameReplacedError: Another file stands under it.
-            OSError: The system refused.
-        """
-        names.unlink(self.found.directory, self.name, self.fd)
-        self.unlinked = True
+    @property
+    def hides_name(self) -> bool:
+        """Whether the name is to be replaced before it is removed."""
+        return self.plan.rename
 
     # ---- the answer ----
-
-    def removal_failure(self, error: OSError) -> SecureWipeError:
-        """The error for a step on the name."""
-        where = f"; it is now called {self.name!r}" if self.renamed and not self.unlinked else ""
-        return self.failure("remove", error.errno or errno.EIO, f"{error.strerror}{where}")
-
-    def failure(self, step: str, number: int, text: str | None = None) -> SecureWipeError:
-        """The error for a step that failed, with the report of how far it came."""
-        text = f"{step} failed: {text or os.strerror(number)}"
-        self.reasons.append(f"failed:{step}:{errno.errorcode.get(number, number)}")
-        error: SecureWipeError
-        if self.unlinked:
-            error = SecureWipeError(f"{self.found.path}: unlinked, but the directory could not be flushed: {text}")
-        else:
-            error = FileAccessError(number, text, self.found.path)
-        error.report = self.report(text)
-        return error
 
     def _verdict(self) -> Verdict | None:
         if self.options.dry_run or self.plan.verdict is None:
@@ -324,10 +285,6 @@ class FileRun:
             error=error,
             seconds=time.monotonic() - self.started,
         )
-
-
-def _errno_name(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, "unknown")
 
 
 def _is_outside(pieces: Iterator[tuple[int, int, int]], ranges: Iterator[tuple[int, int]], end: int) -> bool:

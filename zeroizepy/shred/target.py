@@ -14,13 +14,24 @@ from .facts import locks_out
 from .report import ShredReport, explain
 
 if TYPE_CHECKING:
+    from .beneath import Opener
     from .options import ShredOptions
 
-__all__ = ["Target", "check_status", "find", "open_file", "refusal", "same_file"]
+__all__ = [
+    "O_PATH",
+    "Target",
+    "check_status",
+    "find",
+    "open_directory",
+    "open_file",
+    "refusal",
+    "same_file",
+    "special_kind",
+]
 
 _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_DIRECTORY | os.O_CLOEXEC
-_O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
+O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +43,25 @@ class Target:
         directory: Descriptor; whoever got the target closes it.
         name: The last component.
         status: What stood there when it was found; a symbolic link is not followed.
+        opener: How it is opened when it must lie on its directory's mount; None for a path of the caller's own.
     """
 
     path: str
     directory: int
     name: str
     status: os.stat_result
+    opener: Opener | None = None
+
+    def open(self, flags: int) -> int:
+        """Open the name, never a link that stands there. The caller closes the descriptor.
+
+        Raises:
+            OSError: EXDEV for a mount point where that matters; any other reason.
+        """
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+        if self.opener is not None:
+            return self.opener.open(self.directory, self.name, flags)
+        return os.open(self.name, flags, dir_fd=self.directory)
 
 
 def refusal(path: str, code: str, number: int, text: str, size_bytes: int = 0) -> FileAccessError:
@@ -48,15 +72,20 @@ def refusal(path: str, code: str, number: int, text: str, size_bytes: int = 0) -
 
 
 def _is_a_directory(path: str) -> IsADirectoryError:
-    return IsADirectoryError(errno.EISDIR, "is a directory; give the files in it", path)
+    return IsADirectoryError(errno.EISDIR, "is a directory; shred_tree takes a directory and all in it", path)
 
 
-def _open_directory(path: str) -> int:
+def open_directory(path: str) -> int:
+    """A descriptor of a directory, for what is done in it. The caller closes it.
+
+    Raises:
+        OSError: By the path.
+    """
     try:
         return os.open(path, os.O_RDONLY | _DIRECTORY_FLAGS)
     except PermissionError:
         # A directory that may be entered but not listed serves, only that it cannot be flushed.
-        return os.open(path, _O_PATH | _DIRECTORY_FLAGS)
+        return os.open(path, O_PATH | _DIRECTORY_FLAGS)
 
 
 def find(path: str) -> Target | None:
@@ -74,7 +103,7 @@ def find(path: str) -> Target | None:
         if name in ("", os.curdir, os.pardir):
             os.lstat(path)  # Nothing but a directory answers to such a path.
             raise _is_a_directory(path)
-        directory = _open_directory(parent or os.curdir)
+        directory = open_directory(parent or os.curdir)
         try:
             return Target(path, directory, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
         except BaseException:
@@ -89,7 +118,8 @@ def find(path: str) -> Target | None:
         raise refusal(path, "permission", number, f"cannot look at it: {os.strerror(number)}") from error
 
 
-def _special_kind(mode: int) -> str | None:
+def special_kind(mode: int) -> str | None:
+    """What an entry is that is neither a file nor a directory: a reason for its report. None for a regular file."""
     if stat.S_ISFIFO(mode):
         return "fifo"
     if stat.S_ISSOCK(mode):
@@ -108,7 +138,7 @@ def check_status(path: str, status: os.stat_result, options: ShredOptions) -> No
     """
     if stat.S_ISDIR(status.st_mode):
         raise _is_a_directory(path)
-    kind = _special_kind(status.st_mode)
+    kind = special_kind(status.st_mode)
     if kind is not None:
         raise refusal(path, kind, errno.EINVAL, f"is {explain(kind)}; only regular files are overwritten")
     if status.st_nlink > 1 and not options.allow_hard_links:
@@ -126,7 +156,7 @@ def same_file(left: os.stat_result, right: os.stat_result) -> bool:
 
 def _make_writable(target: Target) -> None:
     """Give the owner read and write permission, through a descriptor so that no swapped name can receive it."""
-    fd = os.open(target.name, _O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.directory)
+    fd = target.open(O_PATH)
     try:
         status = os.fstat(fd)
         if same_file(status, target.status):
@@ -148,6 +178,8 @@ def _why_not_opened(target: Target, number: int) -> FileAccessError:
         flag = "i" if attribute == "immutable" else "a"
         text = f"has the {attribute.replace('_', '-')} attribute; chattr -{flag} it first"
         return refusal(target.path, attribute, number, text, target.status.st_size)
+    if number == errno.EXDEV:
+        return refusal(target.path, "mount_point", number, "is a mount point, and what is mounted there lies elsewhere")
     code = "replaced" if number in (errno.ELOOP, errno.ENOENT, errno.ENXIO) else "permission"
     return refusal(target.path, code, number, f"cannot be opened: {os.strerror(number)}")
 
@@ -161,7 +193,7 @@ def _check_attributes(target: Target, fd: int) -> None:
 def _locking_attribute(target: Target) -> str | None:
     """`immutable` or `append_only` when that is what keeps the file from being opened."""
     try:
-        fd = os.open(target.name, _OPEN_FLAGS | os.O_RDONLY, dir_fd=target.directory)
+        fd = target.open(_OPEN_FLAGS | os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -184,12 +216,12 @@ def open_file(target: Target, options: ShredOptions) -> int:
     flags = _OPEN_FLAGS | (os.O_RDONLY if options.dry_run else os.O_RDWR)
     try:
         try:
-            fd = os.open(target.name, flags, dir_fd=target.directory)
+            fd = target.open(flags)
         except PermissionError:
             if not options.force or options.dry_run:
                 raise
             _make_writable(target)
-            fd = os.open(target.name, flags, dir_fd=target.directory)
+            fd = target.open(flags)
     except OSError as error:
         raise _why_not_opened(target, error.errno or errno.EIO) from error
     try:

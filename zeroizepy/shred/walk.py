@@ -48,7 +48,11 @@ class Folder:
         fd: Open descriptor, or -1.
         pins: Who needs the descriptor to stay.
         settled: Inodes of entries that stay where they are; None once there are too many.
-        found: Entries that the last scan met and that were not settled.
+        inode: As its parent says, which need not be that of `identity` where something is mounted.
+        staying: How many of its entries stay for good.
+        coming: How many directories in it wait to be removed.
+        rounds: How often it was read again.
+        waits: Whether it counts as coming in its parent.
     """
 
     parent: Folder | None
@@ -59,7 +63,11 @@ class Folder:
     fd: int = -1
     pins: int = 0
     settled: set[int] | None = field(default_factory=set)
-    found: int = 0
+    inode: int = 0
+    staying: int = 0
+    coming: int = 0
+    rounds: int = 0
+    waits: bool = False
 
     @property
     def path(self) -> str:
@@ -154,6 +162,8 @@ class Walker:
         while self._stack:
             frame = self._stack[-1]
             yield from self._read(frame)
+            if self._stack[-1] is not frame:
+                continue  # Another directory is to be read once more, and first.
             if frame.pending:
                 name, inode = frame.pending.pop()
                 self._kept -= 1
@@ -232,7 +242,7 @@ class Walker:
             if not frame.begun:
                 fd = self._descriptor(folder)
                 os.lseek(fd, 0, os.SEEK_SET)  # The iterator shares the descriptor's position.
-                frame.begun, frame.entries, folder.found = True, os.scandir(fd), 0
+                frame.begun, frame.entries = True, os.scandir(fd)
             while frame.entries is not None and (not frame.pending or self._kept < _KEPT_NAMES):
                 entry = next(frame.entries, None)
                 if entry is None:
@@ -241,7 +251,6 @@ class Walker:
                 inode = entry.inode()
                 if folder.settled is not None and inode in folder.settled:
                     continue
-                folder.found += 1
                 if entry.is_dir(follow_symlinks=False):
                     frame.pending.append((entry.name, inode))
                     self._kept += 1
@@ -262,7 +271,7 @@ class Walker:
             return
         status = os.fstat(fd)
         shown = os.path.join(folder.path, name) if folder.depth < _CACHED_DEPTH else None
-        child = Folder(folder, name, (status.st_dev, status.st_ino), folder.depth + 1, shown)
+        child = Folder(folder, name, (status.st_dev, status.st_ino), folder.depth + 1, shown, inode=inode)
         self._adopt(child, fd)
         self._stack.append(_Frame(child))
 

@@ -1,0 +1,291 @@
+"""Group commit: many files take each step together, and one flush of their file system stands for the flush of each.
+
+What is promised is what a file gets by itself: each pass is on the device before the next begins, the passes before the
+file is cut to nothing, that before its name changes, and each name before the next. Only the waiting is shared. A file
+that fails leaves the batch and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import threading
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zeroizepy.exceptions import SecureWipeError
+
+from . import calls, names
+from .passes import flush
+from .steps import FileRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .name_steps import NameRun
+    from .passes import SpanWriter
+    from .report import ShredReport
+
+__all__ = ["Batch", "Ticket", "can_share"]
+
+_SHARED_FROM = 8
+"""Fewer files are flushed one by one: syncfs also waits for what other programs have written."""
+
+_CUTTERS = 7
+"""Threads that help to give blocks back."""
+
+_SHARING = frozenset({"btrfs", "exfat", "ext2", "ext3", "ext4", "overlay", "tmpfs", "vfat", "xfs"})
+"""File systems on which syncfs waits until all data has been handed to the device.
+
+NFS and most FUSE file systems have nothing behind that call which would reach the server's disk.
+"""
+
+
+def can_share(file_systems: Iterable[str]) -> bool:
+    """Whether one syncfs can stand for a flush of each file on these file systems."""
+    return _sync_tells_errors() and all(each in _SHARING for each in file_systems)
+
+
+def _sync_tells_errors() -> bool:
+    """Whether syncfs reports failed writes: Linux does from 5.8 on."""
+    if platform.system() != "Linux":
+        return False
+    numbers = platform.release().split(".")[:2]
+    return len(numbers) == 2 and all(map(str.isdigit, numbers)) and tuple(map(int, numbers)) >= (5, 8)
+
+
+def _free_lengths(lengths: tuple[int, ...], crowd: int) -> list[int]:
+    """Lengths of random names, without those that are too short for so many files to find a free one at once."""
+    least = 1
+    while crowd > 1 and names.ALPHABET_SIZE**least < 4 * crowd:
+        least += 1
+    return [length for length in lengths if length >= least] or [least] * min(2, len(lengths))
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A place in a batch.
+
+    Attributes:
+        run: The steps of one file, or of one name without bytes.
+        file_system: What it lies on.
+        number: Tells the file's random streams from those of others.
+        report: What became of it, once it is done or has failed.
+    """
+
+    run: NameRun
+    file_system: str
+    number: int
+    report: ShredReport | None = None
+
+
+class Batch:
+    """Carries the steps of many files out in lockstep.
+
+    Their descriptors and those of their directories are open: a flush reports the failed writes since then.
+
+    Args:
+        tickets: All of them; no file twice.
+        new_writer: Gives the buffers for the passes; called when there is something to write.
+        settled: Called when the passes of all are done and on the device, before any file is cut or renamed.
+        step_done: Called after each step that all have taken.
+    """
+
+    def __init__(
+        self,
+        tickets: list[Ticket],
+        new_writer: Callable[[], SpanWriter],
+        settled: Callable[[], None],
+        step_done: Callable[[], None],
+    ) -> None:
+        self._tickets = tickets
+        self._new_writer = new_writer
+        self._settled = settled
+        self._step_done = step_done
+        self._shares = len(tickets) >= _SHARED_FROM and can_share({ticket.file_system for ticket in tickets})
+        # One directory on each file system, open since before the first write.
+        self._directories = {t.run.found.status.st_dev: t.run.found.directory for t in reversed(tickets)}
+
+    def carry_out(self) -> None:
+        """Take all steps; afterwards each ticket has its report.
+
+        Raises:
+            KeyboardInterrupt: And whatever is no failure of a file. Files whose passes were not done are left in place;
+                each ticket has its report then, too.
+        """
+        try:
+            self._overwrite()
+            self._settled()
+            self._remove()
+        except BaseException:
+            for ticket in self._live():
+                ticket.run.reasons.append("failed:interrupted")
+                self._leave(ticket, ticket.run.report("interrupted"))
+            raise
+        for ticket in self._live():
+            ticket.report = ticket.run.report()
+
+    # ---- content ----
+
+    def _overwrite(self) -> None:
+        files = self._files(self._tickets)
+        written = [(ticket, run) for ticket, run in files if run.plan.write_bytes and run.plan.passes]
+        if written:
+            writer = self._new_writer()
+            for number in range(1, len(written[0][1].plan.passes) + 1):
+                self._write_pass(written, number, writer)
+            for ticket, run in written:
+                if run.plan.verify:
+                    writer.file_number = ticket.number
+                    self._take(ticket, "verify", lambda run=run: run.compare(writer))  # type: ignore[misc]
+            self._step_done()
+        for ticket, run in files:
+            self._take(ticket, "examine", run.settle)
+
+    def _write_pass(self, written: list[tuple[Ticket, FileRun]], number: int, writer: SpanWriter) -> None:
+        for ticket, run in written:
+            writer.file_number = ticket.number
+            self._take(ticket, "write", lambda run=run: run.write_pass(number, writer))  # type: ignore[misc]
+        self._flush_content()
+        for ticket, run in written:
+            if ticket.report is None:
+                run.note_synced()
+        self._step_done()
+
+    def _flush_content(self) -> None:
+        """Make what was written last, or a new size."""
+        live = self._files(self._live())
+        if not self._flush_shared([ticket for ticket, _ in live]):
+            for ticket, run in live:
+                self._take(ticket, "flush", lambda run=run: flush(run.fd))  # type: ignore[misc]
+
+    # ---- names ----
+
+    def _remove(self) -> None:
+        """Cut, hide the names, unlink, and make each lasting before the next."""
+        self._cut(self._files(self._live()))
+        self._flush_content()
+        self._hide()
+        for ticket in self._live():
+            self._take(ticket, "remove", ticket.run.unlink)
+        self._flush_names()
+        self._step_done()
+
+    def _cut(self, files: list[tuple[Ticket, FileRun]]) -> None:
+        """Give the blocks back, some files at a time: a file system may tell the device of each, and wait for that."""
+        todo = deque(files)
+
+        def work() -> None:
+            with suppress(IndexError):  # Of popleft, when nothing is left.
+                while True:
+                    ticket, run = todo.popleft()
+                    self._take(ticket, "remove", run.truncate)
+
+        helpers = [threading.Thread(target=work) for _ in range(min(_CUTTERS, len(files) // _SHARED_FROM))]
+        try:
+            for helper in helpers:
+                helper.start()
+            work()
+        finally:
+            todo.clear()
+            for helper in helpers:
+                if helper.ident is not None:
+                    helper.join()
+
+    def _hide(self) -> None:
+        crowd = Counter(ticket.run.found.directory for ticket in self._live())
+        lengths = {
+            ticket: iter(_free_lengths(ticket.run.name_lengths(), crowd[ticket.run.found.directory]))
+            for ticket in self._live()
+        }
+        while lengths:
+            hidden = False
+            for ticket, rest in list(lengths.items()):
+                length = next(rest, None)
+                if ticket.report is not None or length is None or not self._hide_once(ticket, length):
+                    del lengths[ticket]
+                else:
+                    hidden = True
+            if hidden:
+                self._flush_names()
+
+    def _hide_once(self, ticket: Ticket, length: int) -> bool:
+        try:
+            return ticket.run.hide(length)
+        except OSError as error:
+            self._leave(ticket, ticket.run.removal_failure(error).report)
+            return False
+
+    def _flush_names(self) -> None:
+        live = self._live()
+        if self._flush_shared(live):
+            return
+        by_directory: dict[int, list[Ticket]] = {}
+        for ticket in live:
+            by_directory.setdefault(ticket.run.found.directory, []).append(ticket)
+        for directory, there in by_directory.items():
+            self._flush_directory(directory, there)
+
+    def _flush_directory(self, directory: int, tickets: list[Ticket]) -> None:
+        try:
+            synced = names.sync_directory(directory)
+        except OSError as error:
+            for ticket in tickets:
+                self._leave(ticket, ticket.run.removal_failure(error).report)
+            return
+        for ticket in tickets:
+            if not synced and "directory_not_synced" not in ticket.run.notes:
+                ticket.run.notes.append("directory_not_synced")
+
+    # ---- what all steps have in common ----
+
+    def _live(self) -> list[Ticket]:
+        return [ticket for ticket in self._tickets if ticket.report is None]
+
+    @staticmethod
+    def _files(tickets: Iterable[Ticket]) -> list[tuple[Ticket, FileRun]]:
+        return [(ticket, ticket.run) for ticket in tickets if isinstance(ticket.run, FileRun)]
+
+    def _take(self, ticket: Ticket, step: str, action: Callable[[], object]) -> None:
+        """One step of one file; when it fails, the file leaves the batch."""
+        if ticket.report is not None:
+            return
+        run = ticket.run
+        try:
+            action()
+        except SecureWipeError as error:
+            self._leave(ticket, error.report)
+        except OSError as error:
+            failed = run.removal_failure(error) if step == "remove" else run.failure(step, error.errno or errno.EIO)
+            self._leave(ticket, failed.report)
+
+    @staticmethod
+    def _leave(ticket: Ticket, report: ShredReport) -> None:
+        ticket.report = report
+        if isinstance(ticket.run, FileRun) and not ticket.run.content_done:
+            # The file stays, and its size must not tell of the run.
+            with suppress(OSError):
+                ticket.run.restore_size()
+
+    def _flush_shared(self, live: list[Ticket]) -> bool:
+        """Flush the file systems of these tickets. False when each must be flushed for itself.
+
+        On some file systems (xfs, vfat and ext2) syncfs hands all data to the device and may leave it in the device's
+        cache. A flush of one file is what empties that, and it is cheap after the other.
+        """
+        if not self._shares:
+            return not live
+        one_of_each = {ticket.run.found.status.st_dev: ticket for ticket in live}
+        try:
+            for device, ticket in one_of_each.items():
+                calls.sync_file_system(self._directories[device])
+                if isinstance(ticket.run, FileRun):
+                    flush(ticket.run.fd)
+                else:
+                    os.fsync(ticket.run.found.directory)
+        except OSError:
+            return False
+        return True
