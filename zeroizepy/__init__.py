@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from .cell import (
         CypherView as CypherView,
     )
+    from .certificate import (
+        Certificate as Certificate,
+    )
+    from .certificate import (
+        certify as certify,
+    )
+    from .certificate import (
+        verify_certificate as verify_certificate,
+    )
     from .crypto import (
         CipherText as CipherText,
     )
@@ -192,6 +201,11 @@ _HOMES = {
     "cell": (
         "CypherCell",
         "CypherView",
+    ),
+    "certificate": (
+        "Certificate",
+        "certify",
+        "verify_certificate",
     ),
     "crypto": (
         "CipherText",

@@ -1,4 +1,4 @@
-"""Real runs of `secure_delete` where the file system is made to look like another one, so that each verdict can be had."""
+"""Real runs of `secure_delete` where the file system is made to look like another one: each verdict can be had."""
 
 from __future__ import annotations
 

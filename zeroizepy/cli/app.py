@@ -25,6 +25,7 @@ _COMMANDS = {
     "encrypt": "sealing",
     "decrypt": "sealing",
     "keygen": "keys",
+    "certify": "certifying",
 }
 """Where each command lives: `--help` of one does not import the others."""
 
