@@ -261,9 +261,13 @@ def test_a_forked_child_dies_and_leaves_the_parents_files(place: Place) -> None:
     """The handler that it inherited ends it by the signal, and nothing else."""
     status, lines, _ = place.run(
         """
+        told, tell = os.pipe()
         child = os.fork()
         if child == 0:
+            os.write(tell, b".")  # Python drops a signal that comes before the fork is done.
             time.sleep(60)
+            os._exit(1)
+        os.read(told, 1)
         os.kill(child, signal.SIGTERM)
         ready(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), path.exists())
         """
