@@ -121,6 +121,9 @@ if TYPE_CHECKING:
         ZeroizeError as ZeroizeError,
     )
     from .file import (
+        DeviceReport as DeviceReport,
+    )
+    from .file import (
         FreeSpaceReport as FreeSpaceReport,
     )
     from .file import (
@@ -128,6 +131,9 @@ if TYPE_CHECKING:
     )
     from .file import (
         TreeReport as TreeReport,
+    )
+    from .file import (
+        overwrite_device as overwrite_device,
     )
     from .file import (
         secure_delete as secure_delete,
@@ -245,9 +251,11 @@ _HOMES = {
         "ZeroizeError",
     ),
     "file": (
+        "DeviceReport",
         "FreeSpaceReport",
         "ShredReport",
         "TreeReport",
+        "overwrite_device",
         "secure_delete",
         "shred_tree",
         "wipe_free_space",

@@ -1,4 +1,4 @@
-"""Overwriting and unlinking files, and filling free space.
+"""Overwriting and unlinking files, filling free space, overwriting block devices.
 
     >>> from zeroizepy.file import secure_delete
     >>> report = secure_delete("secret.txt")  # doctest: +SKIP
@@ -17,8 +17,20 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from .exceptions import FileAccessError, SecureWipeError
+from .shred import device_run
+from .shred.device_guards import DeviceOptions
+from .shred.device_report import DeviceReport
 from .shred.freespace import FillOptions, fill
-from .shred.options import DEFAULT_PASSES, ShredOptions, buffer_size, check_flag, count, parse_verify
+from .shred.options import (
+    DEFAULT_PASSES,
+    MAX_PASSES,
+    ShredOptions,
+    buffer_size,
+    check_flag,
+    count,
+    parse_pattern,
+    parse_verify,
+)
 from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
 from .shred.roots import TreeOptions, TreeProgress
 from .shred.run import Progress, shred
@@ -32,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMES",
+    "DeviceReport",
     "FileAccessError",
     "FreeSpaceReport",
     "PassReport",
@@ -42,6 +55,7 @@ __all__ = [
     "TreeReport",
     "Verdict",
     "explain",
+    "overwrite_device",
     "secure_delete",
     "shred_tree",
     "wipe_free_space",
@@ -317,3 +331,64 @@ def wipe_free_space(
         trim=check_flag(trim, "trim"),
     )
     return fill(text, options, progress)
+
+
+def overwrite_device(
+    path: _Path,
+    *,
+    confirm: str | None,
+    passes: int = 1,
+    pattern: str | bytes | bytearray | memoryview = "random",
+    verify: bool = True,
+    allow_partition: bool = False,
+    allow_swap: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> DeviceReport:
+    """Overwrite a whole block device: a disk, or a partition. Everything on it is gone; nothing is asked.
+
+    Refused is what is mounted, in use as swap, part of another device (device mapper, RAID, loop) or opened
+    exclusively by another program, with any of its partitions; what is read-only; what reports no serial number; and
+    whatever the system does not answer about. Linux only.
+
+    Args:
+        path: The device file, or a link to it. Its device number counts, not its name.
+        confirm: The serial number and the size in bytes, as `confirm` in the report of a dry run has them:
+            "S3Z9NB0K 500107862016". They are compared with what the opened device says right before the first write.
+            A dry run does without.
+        passes: How often it is overwritten, 1 to 1000.
+        pattern: As for `secure_delete`.
+        verify: Read the last pass back past the page cache and compare.
+        allow_partition: Take a partition; the rest of its disk is not touched.
+        allow_swap: Take a device with an inactive swap area, or with a hibernated system. An active one is refused.
+        dry_run: Write nothing; the report says who the device is and what would be done.
+        progress: Called with (bytes done, bytes in all), the read-back included, at least every 64 MiB. What it raises
+            ends the run.
+
+    Returns:
+        What was done, what became of the old bytes (`verdict`, `reasons`), and what is not reached (`notes`).
+
+    Raises:
+        TypeError, ValueError: An argument, named in the message.
+        FileNotFoundError: There is nothing at the path.
+        FileAccessError: The device was refused (`report.verdict` is "refused", and nothing was written), or a step
+            failed and it is partly overwritten; `report` says how far it came.
+        LockLimitError: No locked memory for the random stream's key.
+        KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB; `report` on it says how far it came.
+
+    Does not reach: areas that a drive hides (HPA, DCO), sectors that it has replaced, cells that a flash device has set
+    aside, layers below a virtual or loop device.
+    """
+    if confirm is not None and not isinstance(confirm, str):
+        raise TypeError(f"confirm must be str or None, not {type(confirm).__name__}")
+    number = count(passes, "passes", 1, MAX_PASSES)
+    options = DeviceOptions(
+        confirm=confirm,
+        passes=(parse_pattern(pattern),) * number,
+        verify=check_flag(verify, "verify"),
+        allow_partition=check_flag(allow_partition, "allow_partition"),
+        allow_swap=check_flag(allow_swap, "allow_swap"),
+        dry_run=check_flag(dry_run, "dry_run"),
+    )
+    _check_progress(progress)
+    return device_run.overwrite(_path_text(path, "path"), options, progress)

@@ -228,7 +228,9 @@ def test_console_script_is_installed() -> None:
     assert done.stdout == f"zeroizepy {version('zeroizepy')}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "shred", "wipe-free", "encrypt", "decrypt", "keygen"])
+@pytest.mark.parametrize(
+    "command", ["demo", "doctor", "shred", "wipe-free", "shred-device", "encrypt", "decrypt", "keygen"]
+)
 def test_each_command_has_help(cli: Cli, command: str) -> None:
     """--help works and stays within a usual terminal."""
     result = cli(command, "--help")

@@ -22,6 +22,7 @@ _COMMANDS = {
     "shred": "shredding",
     "wipe-free": "free_space",
     "recover": "recovering",
+    "shred-device": "device_overwrite",
     "encrypt": "sealing",
     "decrypt": "sealing",
     "keygen": "keys",

@@ -22,6 +22,9 @@ _TRACEBACK_VARIABLE = "ZEROIZEPY_TRACEBACK"
 _HINTS = {
     "hard_links": "--allow-hard-links overwrites the content of all of them",
     "read_only": "chmod u+w it, or give --force",
+    "not_a_device": "'zeroizepy shred' overwrites files",
+    "partition": "--partition overwrites it alone",
+    "swap_signature": "--swap overwrites it",
     "permission": "run it as the owner of the file, or check the permissions of its folder",
 }
 """By the reason in a report, where the library's own remedy speaks of Python arguments."""

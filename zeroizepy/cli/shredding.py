@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .console import Bar
 
 
-__all__ = ["show_report", "shred_command"]
+__all__ = ["parse_pattern", "show_report", "shred_command", "verdict_style"]
 
 _STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
 _HEX_PREFIX = "hex:"
@@ -35,7 +35,17 @@ NOT_IN_PLACE = 3
 """Exit status: all was done, and old bytes of a file may remain."""
 
 
-def _parse_pattern(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str | bytes:
+def verdict_style(verdict: str) -> str:
+    """The colour of a verdict."""
+    return _STYLES.get(verdict, "")
+
+
+def parse_pattern(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str | bytes:
+    """An option's value as `secure_delete` takes it.
+
+    Raises:
+        BadParameter: It is none of them.
+    """
     if value in ("random", "zeros", "ones"):
         return value
     data = b""
@@ -74,7 +84,7 @@ def show_report(output: Output, report: ShredReport) -> None:
     """The verdict on one file, why, and what remains."""
     verdict = report.verdict or "nothing to overwrite"
     done = report.full_passes
-    output.fact("verdict", verdict, _STYLES.get(verdict, ""))
+    output.fact("verdict", verdict, verdict_style(verdict))
     if report.passes and report.size_bytes:
         passes = "1 pass" if done == 1 else f"{done} passes"
         read_back = ", read back and compared" if report.verified else ""
@@ -95,7 +105,7 @@ def _show_plan(output: Output, report: ShredReport) -> None:
         for step in plan.steps():
             output.fact("would", step)
         verdict = plan.verdict or "nothing to overwrite"
-        output.fact("expected", verdict, _STYLES.get(verdict, ""))
+        output.fact("expected", verdict, verdict_style(verdict))
     for reason in report.reasons:
         output.fact("because", explain(reason))
     for note in report.notes:
@@ -229,7 +239,7 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
 @click.option("-n", "--passes", type=click.IntRange(0, 1000), default=3, show_default=True, help="Overwrites.")
 @click.option(
     "--pattern",
-    callback=_parse_pattern,
+    callback=parse_pattern,
     default="random",
     show_default=True,
     metavar="PATTERN",
