@@ -452,6 +452,23 @@ def test_a_failing_write(loops: LoopDevices, image: Path, monkeypatch: pytest.Mo
     assert report.passes[0].bytes_written == 4096
 
 
+def test_sectors_that_fail(loops: LoopDevices, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are skipped and counted; what they hold is no overwrite, and nothing is read back."""
+    device = loops.attach(image)
+    confirm, limits = confirmation(device), []
+
+    def write(_self: SpanWriter, *_arguments: Any, direct: bool, skip_limit: int) -> SpanResult:
+        limits.append(skip_limit)
+        return SpanResult(SIZE, 0, direct, different=False, skipped_bytes=1024, first_skipped=4096)
+
+    monkeypatch.setattr(SpanWriter, "write", write)
+    report = overwrite_device(device, confirm=confirm, passes=2)
+    assert (report.verdict, report.reasons, report.skipped_bytes) == ("not_in_place", ("bad_sectors",), 2048)
+    assert (report.verified, report.error) == (False, None)
+    assert "not_read_back" in report.notes
+    assert limits == [MIB, MIB - 1024]
+
+
 def test_a_failing_flush(loops: LoopDevices, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that was not flushed does not count."""
     device = loops.attach(image)

@@ -372,7 +372,8 @@ def overwrite_device(
         TypeError, ValueError: An argument, named in the message.
         FileNotFoundError: There is nothing at the path.
         FileAccessError: The device was refused (`report.verdict` is "refused", and nothing was written), or a step
-            failed and it is partly overwritten; `report` says how far it came.
+            failed and it is partly overwritten; `report` says how far it came. Sectors that fail are skipped, up to
+            1 MiB: then there is no error, and the verdict is "not_in_place".
         LockLimitError: No locked memory for the random stream's key.
         KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB; `report` on it says how far it came.
 
@@ -390,5 +391,5 @@ def overwrite_device(
         allow_swap=check_flag(allow_swap, "allow_swap"),
         dry_run=check_flag(dry_run, "dry_run"),
     )
-    _check_progress(progress)
+    _check_callable(progress, "progress")
     return device_run.overwrite(_path_text(path, "path"), options, progress)

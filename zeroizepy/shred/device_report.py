@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import ClassVar
 
-from .report import PassReport, explain
+from zeroizepy.json_form import JsonForm
 
-if TYPE_CHECKING:
-    from .report import Verdict
+from .report import PassReport, Verdict, explain
 
 __all__ = ["DeviceReport"]
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceReport:
+class DeviceReport(JsonForm):
     """What became of one block device.
 
     Attributes:
@@ -35,11 +34,15 @@ class DeviceReport:
         reasons: Why, machine-readable.
         notes: What is not reached, machine-readable.
         passes: What was written.
+        skipped_bytes: Bytes that were not written because the device failed there, over all passes; old bytes may
+            remain in them.
         verified: The last pass was read back past the page cache, and was equal.
         direct: O_DIRECT was in force to the end.
         error: The failure in words, or None.
         seconds: Wall-clock time.
     """
+
+    schema: ClassVar[str] = "zeroizepy/device-report/1"
 
     path: str
     device: str | None = None
@@ -58,14 +61,11 @@ class DeviceReport:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     passes: tuple[PassReport, ...] = ()
+    skipped_bytes: int = 0
     verified: bool = False
     direct: bool = False
     error: str | None = None
     seconds: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as a dictionary that `json.dumps` takes."""
-        return asdict(self)
 
     def steps(self) -> tuple[str, ...]:
         """The plan as lines of text, in the order in which they happen."""

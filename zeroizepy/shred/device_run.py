@@ -16,6 +16,7 @@ from .device_guards import DeviceOptions, Refusal, refuse_confirmation, refuse_c
 from .device_report import DeviceReport
 from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
 from .report import PassReport, Verdict
+from .steps import MAX_SKIPPED_BYTES
 
 if TYPE_CHECKING:
     from .steps import Progress
@@ -38,7 +39,7 @@ class _DeviceRun:
         self.reasons: list[str] = []
         self.notes: list[str] = []
         self.writing = self.content_done = self.direct = self.verified = False
-        self.done_bytes = 0
+        self.done_bytes = self.skipped_bytes = 0
 
     # ---- before anything is written ----
 
@@ -163,7 +164,8 @@ class _DeviceRun:
         self.passes.append(PassReport(name, 0, synced=False))
         for start in range(0, self.size_bytes, SPAN_BYTES):
             stop = min(start + SPAN_BYTES, self.size_bytes)
-            result = writer.write(fd, start, stop, number, direct=self.direct)
+            limit = max(0, min(MAX_SKIPPED_BYTES, self.size_bytes // 2) - self.skipped_bytes)
+            result = writer.write(fd, start, stop, number, direct=self.direct, skip_limit=limit)
             self._account(result)
             self.passes[-1] = PassReport(name, start + result.done_bytes, synced=False)
             if result.error_number:
@@ -175,7 +177,10 @@ class _DeviceRun:
         self.passes[-1] = PassReport(name, self.size_bytes, synced=True)
 
     def _compare(self, fd: int, writer: SpanWriter) -> None:
-        """Verified is only what came past the page cache in full."""
+        """Verified is only what came past the page cache in full; after skipped sectors there is nothing to verify."""
+        if self.skipped_bytes:
+            self.notes.append("not_read_back")
+            return
         self.direct = set_direct(fd, wanted=True)
         for start in range(0, self.size_bytes, SPAN_BYTES):
             stop = min(start + SPAN_BYTES, self.size_bytes)
@@ -194,6 +199,10 @@ class _DeviceRun:
     def _account(self, result: SpanResult) -> None:
         self.direct = result.direct
         self.done_bytes += result.done_bytes
+        if result.skipped_bytes:
+            self.skipped_bytes += result.skipped_bytes
+            if "bad_sectors" not in self.reasons:
+                self.reasons.append("bad_sectors")
         if self.progress is not None and not result.error_number:
             rounds = len(self.options.passes) + self.options.verify
             self.progress(self.done_bytes, self.size_bytes * rounds)
@@ -238,6 +247,7 @@ class _DeviceRun:
             reasons=tuple(self.reasons),
             notes=tuple(self.notes),
             passes=tuple(self.passes),
+            skipped_bytes=self.skipped_bytes,
             verified=self.verified,
             direct=self.direct,
             error=error,
