@@ -32,6 +32,11 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def mount_type(folder: Path) -> str:
+    """The file system's type, as reports have it."""
+    return wipe_free_space(folder, dry_run=True).file_system
+
+
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     """A dry run tells how much is free and makes no file."""
     before = tmp_path.stat().st_mtime_ns
@@ -130,6 +135,28 @@ def test_no_further_file_may_be_opened(tmp_path: Path) -> None:
     print(len(os.listdir("/proc/self/fd")) < 10)
     """
     assert Child("auto").check(code, str(tmp_path)).split() == ["open_files", str(1 << 16), "True", "True"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EOPNOTSUPP])
+def test_blocks_that_cannot_be_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A refusal costs nothing: the writes go to the limit all the same."""
+    asked: list[tuple[int, int]] = []
+
+    def refuse(_fd: int, start: int, length: int) -> None:
+        asked.append((start, length))
+        raise OSError(number, "injected")
+
+    monkeypatch.setattr(freespace, "_SETS_ASIDE", frozenset({mount_type(tmp_path)}))
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    assert wipe_free_space(tmp_path, max_bytes=MIB).bytes_written == MIB
+    assert asked == [(0, MIB)]
+
+
+def test_nothing_is_set_aside_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file system cannot, the C library would write a byte into each block first."""
+    monkeypatch.setattr(freespace, "_SETS_ASIDE", frozenset({"other"}))
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_arguments: pytest.fail("set aside"))
+    assert wipe_free_space(tmp_path, max_bytes=MIB).bytes_written == MIB
 
 
 def test_reserve_stops_before_anything_is_written(tmp_path: Path) -> None:
