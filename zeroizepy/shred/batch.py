@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .passes import SpanWriter
     from .report import ShredReport
 
-__all__ = ["Batch", "Ticket", "can_share"]
+__all__ = ["SHARED_FROM", "Batch", "Ticket", "can_share"]
 
-_SHARED_FROM = 8
+SHARED_FROM = 8
 """Fewer files are flushed one by one: syncfs also waits for what other programs have written."""
 
 _CUTTERS = 7
@@ -105,7 +105,7 @@ class Batch:
         self._new_writer = new_writer
         self._settled = settled
         self._step_done = step_done
-        self._shares = len(tickets) >= _SHARED_FROM and can_share({ticket.file_system for ticket in tickets})
+        self._shares = len(tickets) >= SHARED_FROM and can_share({ticket.file_system for ticket in tickets})
         # One directory on each file system, open since before the first write.
         self._directories = {t.run.found.status.st_dev: t.run.found.directory for t in reversed(tickets)}
 
@@ -184,7 +184,7 @@ class Batch:
                     ticket, run = todo.popleft()
                     self._take(ticket, "remove", run.truncate)
 
-        helpers = [threading.Thread(target=work) for _ in range(min(_CUTTERS, len(files) // _SHARED_FROM))]
+        helpers = [threading.Thread(target=work) for _ in range(min(_CUTTERS, len(files) // SHARED_FROM))]
         try:
             for helper in helpers:
                 helper.start()

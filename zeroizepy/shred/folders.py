@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from . import calls, names
+from .batch import SHARED_FROM
+from .name_steps import errno_name
 from .report import ShredReport
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ _ROUNDS = 100
 
 @dataclass(eq=False, slots=True)
 class _Leaving:
-    """A directory on its way out, with descriptors of its parent and of itself."""
+    """A directory on its way out, with descriptors of its parent and of itself, and the name that it had."""
 
     folder: Folder
     parent: int
     fd: int
-    renamed: bool = False
+    name: str
 
 
 class Folders:
@@ -127,6 +128,8 @@ class Folders:
             if folder.settled is not None and folder.rounds <= _ROUNDS:
                 return "again"
             self.fail(folder, "not_empty", "holds more entries, which were added meanwhile or not met again")
+        if folder.parent is not None and folder.inode != folder.identity[1] and not self._keep and not folder.staying:
+            self.fail(folder, "mount_point", "is a mount point, which stays; what was mounted there is gone through")
         return "stay" if folder.staying or self._keep else "go"
 
     def _holds_only_known(self, folder: Folder) -> bool:
@@ -161,7 +164,7 @@ class Folders:
             self._walker.unpin(folder)
             self.fail(folder, "replaced", f"its parent cannot be opened again: {error.strerror}")
             return False
-        leaving.append(_Leaving(folder, parent, fd))
+        leaving.append(_Leaving(folder, parent, fd, folder.name))
         return True
 
     def _unpin(self, folder: Folder) -> None:
@@ -185,8 +188,20 @@ class Folders:
             each.folder.name = names.rename(each.parent, each.folder.name, length, each.fd)
         except OSError:
             return False  # The removal says what is wrong; a name that cannot be hidden does not stop it.
-        each.renamed = True
         return True
+
+    @staticmethod
+    def _give_name_back(each: _Leaving) -> str:
+        """Give a directory that stays its name back. Returns what to say when another has it by now."""
+        folder = each.folder
+        if folder.name == each.name:
+            return ""
+        try:
+            calls.rename_noreplace(each.parent, folder.name, each.name)
+        except OSError:
+            return f"; it is now called {folder.name!r}"
+        folder.name = each.name
+        return ""
 
     def _remove_one(self, each: _Leaving) -> None:
         folder, parent = each.folder, each.folder.parent
@@ -195,9 +210,10 @@ class Folders:
                 raise names.NameReplacedError(folder.name)
             os.rmdir(folder.name, dir_fd=each.parent)
         except OSError as error:
-            where = f"; it is now called {folder.name!r}" if each.renamed else ""
-            code = f"failed:remove:{errno.errorcode.get(error.errno or 0, 'unknown')}"
-            self.fail(folder, code, f"remove failed: {error.strerror}{where}")
+            where = self._give_name_back(each)
+            # Where a directory in it could not be removed, that one's fault is told, and this one has none.
+            if where or not folder.staying:
+                self.fail(folder, f"failed:remove:{errno_name(error)}", f"remove failed: {error.strerror}{where}")
             self._tally.directories_left += 1
             if parent is not None:
                 parent.staying += 1
@@ -209,7 +225,7 @@ class Folders:
     def _flush(self, leaving: Iterable[_Leaving]) -> None:
         """Make the names lasting, with one flush of the file system where that will do."""
         parents = {each.parent: each.folder for each in leaving}
-        if self._shares and parents:
+        if self._shares and len(parents) >= SHARED_FROM:
             try:
                 calls.sync_file_system(self._above)
                 os.fsync(next(iter(parents)))

@@ -120,6 +120,8 @@ def find(path: str) -> Target | None:
 
 def special_kind(mode: int) -> str | None:
     """What an entry is that is neither a file nor a directory: a reason for its report. None for a regular file."""
+    if stat.S_ISLNK(mode):
+        return "symlink"
     if stat.S_ISFIFO(mode):
         return "fifo"
     if stat.S_ISSOCK(mode):
