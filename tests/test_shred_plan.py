@@ -16,7 +16,7 @@ from zeroizepy.shred import extents as extents_module
 from zeroizepy.shred import facts as facts_module
 from zeroizepy.shred import names
 from zeroizepy.shred.extents import ExtentMap
-from zeroizepy.shred.facts import FileFacts, Media, Mount, parse_mountinfo, read_facts
+from zeroizepy.shred.facts import FileFacts, Media, Mount, Surroundings, parse_mountinfo, read_facts
 from zeroizepy.shred.options import BUFFER_BYTES, RANDOM, Pattern, ShredOptions, buffer_size, parse_pattern, round_up
 from zeroizepy.shred.plan import make_plan, warning_text
 from zeroizepy.shred.report import Verdict, explain
@@ -202,7 +202,6 @@ def test_extent_flags(flags: int, kinds: set[str]) -> None:
 @pytest.mark.parametrize(("flags", "answer"), [(0x80000, False), (0x4000, True), (0x84000, True)])
 def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int, answer: object) -> None:
     """FS_JOURNAL_DATA_FL of linux/fs.h, as chattr +j sets it; only ext file systems are asked."""
-    monkeypatch.setattr(facts_module, "_mounted_with_data_journal", lambda _mount: False)
 
     def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
         struct.pack_into("=i", buffer, 0, flags)
@@ -210,18 +209,19 @@ def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int
 
     monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
     read = facts_module._inode_flags(0)
-    assert facts_module._data_journal(read, Mount("ext4", ("rw",), "0:0")) is answer
-    assert facts_module._data_journal(read, Mount("xfs", ("rw",), "0:0")) is False
+    for kind, expected in (("ext4", answer), ("xfs", False)):
+        around = Surroundings(Mount(kind, ("rw",), "0:0"), Media(), data_journal=False)
+        assert facts_module._data_journal(read, around) is expected
 
 
 @pytest.mark.parametrize("own", [True, False, None])
 @pytest.mark.parametrize("mode", [True, False, None])
-def test_one_journal_is_enough(monkeypatch: pytest.MonkeyPatch, own: object, mode: object) -> None:
+def test_one_journal_is_enough(own: object, mode: bool | None) -> None:
     """The file's attribute or the mount's mode; unknown unless both say no."""
-    monkeypatch.setattr(facts_module, "_mounted_with_data_journal", lambda _mount: mode)
     flags = None if own is None else 0x4000 if own else 0
     expected = True if True in (own, mode) else None if None in (own, mode) else False
-    assert facts_module._data_journal(flags, Mount("ext2", ("rw",), "0:0")) is expected
+    around = Surroundings(Mount("ext2", ("rw",), "0:0"), Media(), data_journal=mode)
+    assert facts_module._data_journal(flags, around) is expected
 
 
 @pytest.mark.parametrize(

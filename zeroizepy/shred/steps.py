@@ -21,7 +21,6 @@ from .plan import PSEUDO_FILE_SYSTEMS, cut_into_blocks, direct_reads_hold, end_o
 from .report import PassReport, ShredPlan, ShredReport, Verdict
 
 if TYPE_CHECKING:
-    from .facts import Surroundings
     from .options import ShredOptions
 
 __all__ = ["FileRun", "Progress"]
@@ -41,7 +40,7 @@ class FileRun(NameRun):
         fd: The file, from `target.open_file`; it belongs to the caller.
         options: The caller's wishes.
         started: time.monotonic() when it began.
-        around: What is known of its mount already.
+        ask: Asks the system about the file; None for `read_facts`.
     """
 
     def __init__(
@@ -50,11 +49,11 @@ class FileRun(NameRun):
         fd: int,
         options: ShredOptions,
         started: float,
-        around: Surroundings | None = None,
+        ask: Callable[[int], FileFacts] | None = None,
     ) -> None:
         super().__init__(found, fd, options, started, "")
         self.progress: Progress | None = None
-        self.facts: FileFacts = self._read_facts(around)
+        self.facts: FileFacts = self._read_facts(ask or read_facts)
         self.end = end_of(self.facts)
         self.plan: ShredPlan = self._make_plan()
         self.notes = list(self.plan.notes)
@@ -65,9 +64,9 @@ class FileRun(NameRun):
         self.verified = self.device_verified = self.journal_wiped = False
         self.done_bytes = self.skipped_bytes = 0
 
-    def _read_facts(self, around: Surroundings | None) -> FileFacts:
+    def _read_facts(self, ask: Callable[[int], FileFacts]) -> FileFacts:
         try:
-            facts = read_facts(self.fd, around)
+            facts = ask(self.fd)
         except OSError as error:
             number = error.errno or errno.EIO
             raise target.refusal(self.found.path, "permission", number, "cannot be examined") from error

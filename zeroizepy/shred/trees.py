@@ -8,6 +8,7 @@ import resource
 import time
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zeroizepy.exceptions import SecureWipeError
@@ -15,7 +16,7 @@ from zeroizepy.exceptions import SecureWipeError
 from . import target
 from .batch import Batch, Ticket, can_share
 from .beneath import Opener, mount_number
-from .facts import Surroundings, look_around
+from .facts import Surroundings, look_around, read_facts
 from .folders import Folders
 from .name_steps import NameRun
 from .passes import SpanWriter
@@ -225,7 +226,7 @@ class _TreeRun:
         kind = target.special_kind(found.status.st_mode)
         if kind is not None:
             return NameRun(found, fd, self._files, started, kind), around
-        run = FileRun(found, fd, self._files, started, around)
+        run = FileRun(found, fd, self._files, started, partial(read_facts, around=around))
         text = warning_text(run.plan) if self._files.warn and not self._warned else None
         if text is not None:
             self._warned = True
