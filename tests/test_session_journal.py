@@ -271,8 +271,9 @@ def test_what_cannot_go_is_told_once_and_kept(place: Place) -> None:
     """A hard link: the next session warns and works, the one after is silent, and recover tries again."""
     path = kill_one(place)
     os.link(path, place.other / "link")
-    with pytest.warns(UserWarning, match="left something behind.*hard links"):
+    with pytest.warns(UserWarning, match="left something behind.*hard links") as told:
         SecureSession().close()
+    assert told[0].filename == __file__
     SecureSession().close()
     assert (path.read_bytes(), len(place.journals)) == (SECRET, 1)
     assert not recover().complete
@@ -473,8 +474,9 @@ def test_a_directory_that_others_can_enter_is_not_used(place: Place) -> None:
     place.state.mkdir(mode=0o755)
     place.state.chmod(0o755)
     with SecureSession() as session:
-        with pytest.warns(UserWarning, match=r"no journal can be kept in .*mode 0700.*ZEROIZEPY_STATE_DIR"):
+        with pytest.warns(UserWarning, match=r"no journal can be kept in .*mode 0700.*ZEROIZEPY_STATE_DIR") as told:
             path = session.create_temp_file()
+        assert told[0].filename == __file__
         session.create_temp_file(dir=place.other)
     with SecureSession() as session:
         session.create_temp_file()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-import threading
+import subprocess
+import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 from support.sessions import Place
-
-from zeroizepy.session import SecureSession
-from zeroizepy.sessions import signals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +36,11 @@ def assert_nothing_left(place: Place) -> None:
 def test_it_cleans_up_and_dies_by_the_signal(place: Place, name: str, way: str) -> None:
     """From itself, and from outside in a sleep and in a wait for a lock: all is gone, the status is the signal's."""
     number = getattr(signal, name)
+    # In loops: Python does not see a signal that comes in the instant before it blocks until that call returns.
     waits = {
         "kill": f"os.kill(os.getpid(), signal.{name})",
-        "sleep": "ready('go'); time.sleep(60)",
-        "wait": "import threading; ready('go'); threading.Event().wait(60)",
+        "sleep": "ready('go')\nwhile True: time.sleep(5)",
+        "wait": "import threading; ready('go')\nwhile True: threading.Event().wait(5)",
     }
     process = place.start(waits[way])
     assert process.stdout is not None
@@ -70,46 +71,94 @@ def test_other_ends_clean_up(place: Place, code: str, expected: int) -> None:
     assert_nothing_left(place)
 
 
-def test_without_a_session_nothing_is_changed() -> None:
+# In processes of their own, since other tests of this one may have handled signals.
+HANDLERS = """
+from zeroizepy.sessions import signals
+def handlers():
+    names = {signals._end: "ours", signal.SIG_DFL: "default", signal.SIG_IGN: "ignored"}
+    ready(*(names.get(signal.getsignal(number), "own") for number in (signal.SIGTERM, signal.SIGHUP)))
+"""
+
+
+def handlers_in(place: Place, code: str) -> list[str]:
+    """What a program printed that calls `handlers` at times."""
+    status, lines, err = place.run(HANDLERS + textwrap.dedent(code), prelude="")
+    assert (status, err) == (0, "")
+    return lines
+
+
+def test_without_files_nothing_is_changed(place: Place) -> None:
     """The handlers stand while a session has files, through nested ones, and not before and not after."""
-    before = [signal.getsignal(getattr(signal, name)) for name in SIGNALS]
-    assert before == [signal.SIG_DFL, signal.SIG_DFL]
+    code = """
     with SecureSession() as session:
         session.create_secret(b"x")
         session.open()
-        assert [signal.getsignal(getattr(signal, name)) for name in SIGNALS] == before
+        handlers()
         session.create_temp_file()
         with SecureSession() as inner:
             inner.create_temp_file()
-        assert [signal.getsignal(getattr(signal, name)) for name in SIGNALS] == [signals._end, signals._end]
-    assert [signal.getsignal(getattr(signal, name)) for name in SIGNALS] == before
+        handlers()
+    handlers()
+    """
+    assert handlers_in(place, code) == ["default default", "ours ours", "default default"]
 
 
-def test_a_session_that_nobody_closed_gives_the_signals_back() -> None:
+def test_a_session_that_nobody_closed_gives_the_signals_back(place: Place) -> None:
     """A dropped one ends, too."""
+    code = """
     session = SecureSession()
     session.create_temp_file()
-    assert signal.getsignal(signal.SIGTERM) is signals._end
+    handlers()
     del session
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    handlers()
+    """
+    assert handlers_in(place, code) == ["ours ours", "default default"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("own", ["handler", signal.SIG_IGN])
-def test_a_handler_of_the_program_is_left_alone(own: object, when: str) -> None:
+@pytest.mark.parametrize(("handler", "name"), [("lambda *_: None", "own"), ("signal.SIG_IGN", "ignored")])
+def test_a_handler_of_the_program_is_left_alone(place: Place, handler: str, name: str, when: str) -> None:
     """Set before the session or in it, ignoring included: it is the one that stands, and stays afterwards."""
-    handler = (lambda *_: None) if own == "handler" else own
-    try:
-        if when == "before":
-            signal.signal(signal.SIGTERM, handler)  # type: ignore[arg-type]
+    code = f"""
+    if {when == "before"}:
+        signal.signal(signal.SIGTERM, {handler})
+    with SecureSession() as session:
+        session.create_temp_file()
+        if {when == "after"}:
+            signal.signal(signal.SIGTERM, {handler})
+        handlers()
+    handlers()
+    """
+    assert handlers_in(place, code) == [f"{name} ours", f"{name} default"]
+
+
+def test_other_threads_sessions_install_no_handler(place: Place) -> None:
+    """Python lets only the main thread; such a session is covered by the journal."""
+    code = """
+    import threading
+    def work():
         with SecureSession() as session:
             session.create_temp_file()
-            if when == "after":
-                signal.signal(signal.SIGTERM, handler)  # type: ignore[arg-type]
-            assert signal.getsignal(signal.SIGTERM) == handler
-        assert signal.getsignal(signal.SIGTERM) == handler
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            handlers()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    """
+    assert handlers_in(place, code) == ["default default"]
+
+
+def test_signals_are_given_back_after_async_with(place: Place) -> None:
+    """The thread that closed could not; the loop's thread does."""
+    code = """
+    import asyncio
+    async def main():
+        async with SecureSession() as session:
+            session.create_temp_file()
+            handlers()
+    asyncio.run(main())
+    handlers()
+    """
+    assert handlers_in(place, code) == ["ours ours", "default default"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -136,6 +185,46 @@ def test_the_wiping_handler_stands(place: Place, when: str) -> None:
         prelude="",
     )
     assert (status, lines, err) == (-signal.SIGTERM, ["True"] * 3, "")
+    assert_nothing_left(place)
+
+
+def test_the_wiping_handler_outlives_the_session(place: Place) -> None:
+    """Put before ours while a session has files, it stands when that has ended."""
+    status, lines, err = place.run(
+        """
+        from zeroizepy import process
+        with session:
+            process.wipe_on_fatal_signals(handled=True)
+        ready(signal.SIGTERM in process.wiping_signals())
+        os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    assert (status, lines[1:], err) == (-signal.SIGTERM, ["True"], "")
+
+
+def test_process_one(place: Place) -> None:
+    """In process 1 of a container SIGTERM without a handler ends nothing, so it cleans nothing up either."""
+    unshare = shutil.which("unshare")
+    command = [unshare or "", "--pid", "--fork"]
+    if unshare is None or subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs unshare(1) and the right to make a process namespace")
+    code = """
+import os, signal
+from zeroizepy.session import SecureSession
+with SecureSession() as session:
+    path = session.create_temp_file()
+    os.kill(1, signal.SIGTERM)
+    print(os.getpid(), path.exists())
+"""
+    done = subprocess.run(
+        [*command, sys.executable, "-I", "-c", code],
+        env=place.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 True\n", "")
     assert_nothing_left(place)
 
 
@@ -258,21 +347,23 @@ def test_a_session_that_another_thread_cleans_up_is_waited_for(place: Place) -> 
 
 
 def test_a_forked_child_dies_and_leaves_the_parents_files(place: Place) -> None:
-    """The handler that it inherited ends it by the signal, and nothing else."""
+    """However early the signal comes, it ends the child as it would have without a session, and nothing else."""
     status, lines, _ = place.run(
         """
-        told, tell = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.write(tell, b".")  # Python drops a signal that comes before the fork is done.
-            time.sleep(60)
-            os._exit(1)
-        os.read(told, 1)
-        os.kill(child, signal.SIGTERM)
-        ready(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), path.exists())
+        ends = set()
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                time.sleep(30)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            ends.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        ready(ends, path.exists(), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        os.kill(os.getpid(), signal.SIGTERM)
         """
     )
-    assert (status, lines[1:]) == (0, [f"{-signal.SIGTERM} True"])
+    assert (status, lines[1:]) == (-signal.SIGTERM, [f"{{{-signal.SIGTERM}}} True set()"])
+    assert_nothing_left(place)
 
 
 def test_asyncio_takes_the_signal_over_and_gives_it_back(place: Place) -> None:
@@ -296,18 +387,3 @@ def test_asyncio_takes_the_signal_over_and_gives_it_back(place: Place) -> None:
     )
     assert (status, lines[1:], err) == (0, ["stopped", "True"], "")
     assert_nothing_left(place)
-
-
-def test_other_threads_sessions_install_no_handler() -> None:
-    """Python lets only the main thread; such a session is covered by the journal."""
-    seen = []
-
-    def work() -> None:
-        with SecureSession() as session:
-            session.create_temp_file()
-            seen.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [signal.SIG_DFL]

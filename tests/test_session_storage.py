@@ -309,15 +309,3 @@ def test_errors_in_an_async_block(tmp_path: Path, *, fails: bool) -> None:
     assert "hard links" in (str(caught.value.__notes__) if fails else str(caught.value))
     (tmp_path / "link").unlink()
     session.close()
-
-
-def test_signals_are_given_back_after_async_with() -> None:
-    """The thread that closed could not; the loop's thread does."""
-
-    async def main() -> None:
-        async with SecureSession() as session:
-            session.create_temp_file()
-            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-
-    asyncio.run(main())
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

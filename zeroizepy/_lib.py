@@ -41,6 +41,7 @@ __all__ = [
     "raise_status",
     "set_policy",
     "shown",
+    "stack_level",
     "system_error_number",
     "ttl_nanoseconds",
     "wipe_bytes",
@@ -219,13 +220,19 @@ def _is_ours(frame: FrameType) -> bool:
     return (frame.f_globals.get("__package__") or "").partition(".")[0] == __package__
 
 
-def _warn_sealed() -> None:
+def stack_level() -> int:
+    """The `stacklevel` by which a warning that the calling function gives names the line of the library's user."""
     import sys
-    import warnings
 
-    level, frame = 2, sys._getframe(1)
+    level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame):
         level, frame = level + 1, frame.f_back
+    return level
+
+
+def _warn_sealed() -> None:
+    import warnings
+
     stats = ffi.new("struct zpy_stats *")
     lib.zpy_stats_read(stats)
     warnings.warn(
@@ -233,7 +240,7 @@ def _warn_sealed() -> None:
         f"ordinary heap, and in locked memory only while they are used; {_remedy()}, or refuse them "
         "with policy='strict'",
         SecureMemoryWarning,
-        stacklevel=level,
+        stacklevel=stack_level(),
     )
     _warned.append(True)
 

@@ -18,9 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from zeroizepy import _lib
+
 from .removal import FOLDER_FLAGS, Identity
 
-__all__ = ["Entry", "Journal", "Record", "StateError", "boot_id", "is_journal", "parse", "state_directory"]
+__all__ = ["Entry", "Journal", "Record", "StateError", "boot_id", "is_journal", "is_own", "open_state", "parse"]
 
 _VARIABLE = "ZEROIZEPY_STATE_DIR"
 _SUFFIX = ".journal"
@@ -125,6 +127,8 @@ class Journal:
             OSError: Something refused; StateError when the directory is not the user's alone.
         """
         place = state_directory()
+        if not os.path.isabs(place):
+            raise StateError(None, "no home directory is known")
         os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             os.mkdir(place, 0o700)
@@ -135,7 +139,8 @@ class Journal:
                 if journal is not None:
                     break
             try:
-                journal._append({"session": _VERSION, "pid": os.getpid(), "boot": boot_id(), "started": time.time()})
+                head = {"session": _VERSION, "pid": os.getpid(), "boot": boot_id(), "started": time.time()}
+                journal._append(head, flush=False)  # The first entry brings it along.
                 os.fsync(state)
             except BaseException:
                 journal.remove()
@@ -179,11 +184,12 @@ class Journal:
         """Write down which file it became."""
         self._append({"made": entry, "identity": Identity.of(status)})
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, record: dict[str, Any], *, flush: bool = True) -> None:
         line = _line(record)
         if os.write(self._fd, line) != len(line):
             raise OSError(None, "the record was cut off", self.path)
-        os.fsync(self._fd)
+        if flush:
+            os.fsync(self._fd)
 
     def remove(self) -> None:
         """Give the file up: nothing is left of what it tells."""
@@ -219,15 +225,6 @@ os.register_at_fork(after_in_child=_leave_all)
 _told: list[bool] = []
 
 
-def create_or_tell() -> Journal | None:
-    """A journal, or None with one warning for the process: its sessions work, and a killed one leaves its files."""
-    try:
-        return Journal.create()
-    except OSError as error:
-        tell(error)
-        return None
-
-
 def tell(error: OSError) -> None:
     """Warn once that what is made is not written down."""
     if _told:
@@ -237,7 +234,7 @@ def tell(error: OSError) -> None:
         f"no journal can be kept in {state_directory()} ({error.strerror or error}): the files of a session that is "
         f"killed stay where they are; set {_VARIABLE} to a directory that this user can make or alone can enter",
         UserWarning,
-        stacklevel=5,
+        stacklevel=_lib.stack_level(),
     )
 
 

@@ -12,6 +12,8 @@ import stat
 import warnings
 from typing import TYPE_CHECKING, Literal
 
+from zeroizepy import _lib
+
 from . import journal
 from .removal import Identity, Removal, ReplacedError
 from .report import RecoveredItem, RecoveredSession, RecoveryReport
@@ -210,5 +212,5 @@ def recover_quietly() -> None:
             warnings.warn(
                 f"a session that was killed left something behind: {'; '.join(left)}; 'zeroizepy recover' tries again",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=_lib.stack_level(),
             )

@@ -33,7 +33,6 @@ class Ending(Protocol):
 
 _open: dict[int, Ending] = {}
 """The sessions with files, by id. Only changed by single operations, which no other thread can see half done."""
-os.register_at_fork(after_in_child=_open.clear)
 
 
 def _watched() -> list[int]:
@@ -62,12 +61,45 @@ def restore() -> None:
     """Give the signals back when no session has files. Only the main thread can; until then our handler ends us."""
     if _open or threading.current_thread() is not threading.main_thread():
         return
+    _give_back()
+
+
+def _give_back() -> None:
     for number in _watched():
         # Where wipe_on_fatal_signals put its own handler before ours, setting another would take that away.
         if signal.getsignal(number) is _end and lib.zpy_fatal_disposition(number) == lib.ZPY_SIGNAL_HANDLED:
             with suppress(ValueError):
                 signal.signal(number, signal.SIG_DFL)
 
+
+# ---- forks ----
+
+# Python drops the signals that reach a child before it has set itself up, if they have a Python handler. Without ours
+# they would end the child, and so they must wait until the child has none.
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    ours = [number for number in _watched() if signal.getsignal(number) is _end]
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ours) if ours else None
+
+
+def _after_fork() -> None:
+    mask, _forking.mask = _forking.mask, None
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _after_fork_in_child() -> None:
+    _open.clear()
+    _give_back()
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+
+
+# ---- the signal ----
 
 _dying: list[int] = []
 
