@@ -558,5 +558,5 @@ def test_the_report_as_text_and_dictionary(place: Place) -> None:
     path = kill_one(place, PLACE=str(place.other))
     report = recover()
     assert str(report) == f"{path}: removed, 1 files shredded"
-    loaded = json.loads(json.dumps(report.to_dict()))
-    assert (loaded["complete"], loaded["sessions"][0]["items"][0]["outcome"]) == (True, "removed")
+    loaded = json.loads(report.to_json())
+    assert (loaded["schema"], loaded["sessions"][0]["items"][0]["outcome"]) == (report.schema, "removed")

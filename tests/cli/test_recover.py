@@ -72,7 +72,7 @@ def test_as_json(cli: Cli, place: Place) -> None:
     path = kill_one(place)
     result = run(cli, place, "--json")
     document = json.loads(result.out)
-    assert (result.status, document["complete"], document["live"]) == (0, True, 0)
+    assert (result.status, document["error"], document["live"]) == (0, None, 0)
     (item,) = document["sessions"][0]["items"]
     assert (item["path"], item["outcome"], item["reports"][0]["path"]) == (str(path.parent), "removed", str(path))
 

@@ -17,8 +17,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from zeroizepy.certificate import Certificate
 from zeroizepy.file import DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport
 from zeroizepy.json_form import PERCENT_ENCODED, JsonForm
+from zeroizepy.session import RecoveryReport
 
-FORMS: tuple[type[JsonForm], ...] = (Certificate, DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport)
+FORMS: tuple[type[JsonForm], ...] = (
+    Certificate, DeviceReport, FreeSpaceReport, PassReport, RecoveryReport, ShredPlan, ShredReport,
+)  # fmt: skip
 FOLDER = Path(__file__).resolve().parents[2] / "zeroizepy" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SIMPLE = {str: {"$ref": "#/$defs/Text"}, int: {"type": "integer"}, float: {"type": "number"}, bool: {"type": "boolean"}}

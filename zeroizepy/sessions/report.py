@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-if TYPE_CHECKING:
-    from zeroizepy.shred.report import ShredReport
+from zeroizepy.json_form import JsonForm
+from zeroizepy.shred.report import ShredReport  # noqa: TC001 - the JSON form reads the type hints.
 
 __all__ = ["Outcome", "RecoveredItem", "RecoveredSession", "RecoveryReport"]
 
@@ -79,7 +79,7 @@ class RecoveredSession:
 
 
 @dataclass(frozen=True, slots=True)
-class RecoveryReport:
+class RecoveryReport(JsonForm):
     """What `recover` found and did.
 
     Attributes:
@@ -89,6 +89,8 @@ class RecoveryReport:
         sessions: The others.
         error: Why the directory could not be used, or None; one that does not exist holds nothing and is no error.
     """
+
+    schema: ClassVar[str] = "zeroizepy/recovery-report/1"
 
     directory: str
     dry_run: bool = False
@@ -105,10 +107,6 @@ class RecoveryReport:
     def reports(self) -> tuple[ShredReport, ...]:
         """The reports of all files, in order."""
         return tuple(report for session in self.sessions for item in session.items for report in item.reports)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as a dictionary that `json.dumps` takes."""
-        return {**asdict(self), "complete": self.complete}
 
     def __str__(self) -> str:
         if self.error is not None:
