@@ -21,7 +21,7 @@ LEVELS = [
     {"crypto", "cell", "file", "os_erase", "utils"},
     {"sessions"},
     {"session", "scan", "signing"},
-    {"testing", "certificate"},
+    {"testing", "audit", "certificate"},
     {"pytest_plugin"},
     {"cli", "__init__"},
     {"__main__"},

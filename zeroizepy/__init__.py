@@ -6,6 +6,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from .audit import (
+        AuditLog as AuditLog,
+    )
     from .cell import (
         CypherCell as CypherCell,
     )
@@ -204,6 +207,7 @@ if TYPE_CHECKING:
 # Where each public name lives: its module is imported when a name of it is first used, so that a program pays for what
 # it touches. A test compares this table with the imports above.
 _HOMES = {
+    "audit": ("AuditLog",),
     "cell": (
         "CypherCell",
         "CypherView",

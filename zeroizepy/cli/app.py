@@ -27,6 +27,7 @@ _COMMANDS = {
     "decrypt": "sealing",
     "keygen": "keys",
     "certify": "certifying",
+    "audit": "auditing",
 }
 """Where each command lives: `--help` of one does not import the others."""
 
