@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import fields, replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, get_args
@@ -138,6 +139,13 @@ def test_sizes_beyond_json(key: SigningKey) -> None:
     huge = replace(GOOD, size_bytes=size, plan=plan, passes=(PassReport("random", size, synced=True),))
     with pytest.raises(CertificateError, match="no canonical JSON form"):
         certify([huge], key, operator="Ada")
+
+
+def test_without_the_extra(key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package and how to install it."""
+    monkeypatch.setitem(sys.modules, "rfc8785", None)
+    with pytest.raises(CertificateError, match=r"need the package rfc8785 .*; pip install 'zeroizepy\[certify\]'"):
+        certify([GOOD], key, operator="Ada")
 
 
 # ---- what is signed ----

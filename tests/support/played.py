@@ -24,8 +24,8 @@ def play(monkeypatch: pytest.MonkeyPatch, file_system: str) -> None:
     pieces = ExtentMap()
     pieces.add(0, 1 << 20, SIZE)
     facts = FileFacts(SIZE, SIZE, 1, file_system, data_journal=False, extents=pieces, media=Media())
-    monkeypatch.setattr(steps, "read_facts", lambda _fd, _around: facts)
-    monkeypatch.setattr(steps, "read_extents", lambda _fd: pieces)
+    monkeypatch.setattr(steps, "read_facts", lambda *_arguments: facts)
+    monkeypatch.setattr(steps, "read_extents", lambda *_arguments: pieces)
     monkeypatch.setattr(steps, "set_direct", lambda _fd, *, wanted: wanted)
 
 

@@ -272,7 +272,7 @@ def certify(
         TypeError: Something else than reports, or no SigningKey.
         SecureMemoryClosed: The key is closed.
 
-    Source: NIST SP 800-88 Rev. 1, section 4.8 and appendix G; RFC 8785; RFC 8032.
+    Source: NIST SP 800-88 Rev. 1, section 4.8; RFC 8785; RFC 8032.
     Does not reach: what the reports do not reach, which stands in `limits`; the truth of what the operator says.
     """
     if not isinstance(key, SigningKey):
