@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from image.disk import Disk, mounted, new_disk
 
@@ -27,6 +27,7 @@ class Layout:
         options: For mkfs.
         mount: Mount options. Discards are off: they would punch the freed blocks out of the image before the scan.
         mib: Size of the image.
+        arguments: For each call of secure_delete.
         keeps: What else holds the files' blocks: `snapshot`, `reflink`, or the overlay layer (`upper`, `lower`) that
             the files stand in.
     """
@@ -37,6 +38,7 @@ class Layout:
     mount: str = ""
     mib: int = 96
     keeps: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_image(self) -> bool:
@@ -47,12 +49,16 @@ class Layout:
 _BLOCKS = ("-b", "4096")
 # Large enough that it does not come round during a run: what once stood in it stands in it at the end.
 _JOURNAL = ("-J", "size=32")
+_INLINE = ("-I", "256", "-O", "inline_data")
+_ZEROED = {"wipe_journal": True}
 
 LAYOUTS = [
     Layout("ext4, 1 KiB blocks", "ext4", ("-b", "1024", *_JOURNAL)),
     Layout("ext4, 4 KiB blocks", "ext4", (*_BLOCKS, *_JOURNAL)),
-    Layout("ext4, inline_data", "ext4", (*_BLOCKS, *_JOURNAL, "-I", "256", "-O", "inline_data")),
+    Layout("ext4, inline_data", "ext4", (*_BLOCKS, *_JOURNAL, *_INLINE)),
     Layout("ext4, data=journal", "ext4", (*_BLOCKS, "-J", "size=160"), mount="data=journal", mib=384),
+    Layout("ext4, inline_data, wipe_journal=True", "ext4", (*_BLOCKS, *_INLINE), arguments=_ZEROED),
+    Layout("ext4, data=journal, wipe_journal=True", "ext4", _BLOCKS, mount="data=journal", arguments=_ZEROED),
     Layout("ext4, bigalloc", "ext4", (*_BLOCKS, *_JOURNAL, "-O", "bigalloc", "-C", "16384")),
     Layout("ext4, no journal", "ext4", (*_BLOCKS, "-O", "^has_journal")),
     Layout("ext3", "ext3", _JOURNAL),

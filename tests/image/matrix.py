@@ -36,7 +36,7 @@ class Row:
 
     Attributes:
         kind, variant: Which file, and how it was wiped.
-        verdict, reasons: From the report; the verdict of an error's report where the wipe raised one.
+        verdict, reasons, notes: From the report; the verdict of an error's report where the wipe raised one.
         error: The exception, or None.
         places: Where its content still stands, with counts; empty when nowhere.
         attribute_places: The same for the content of its extended attribute.
@@ -46,6 +46,7 @@ class Row:
     variant: str
     verdict: str | None
     reasons: tuple[str, ...]
+    notes: tuple[str, ...]
     error: str | None
     places: Counter[str] = field(default_factory=Counter)
     attribute_places: Counter[str] = field(default_factory=Counter)
@@ -54,6 +55,11 @@ class Row:
     def says_overwritten(self) -> bool:
         """Whether the verdict promises that nothing is left."""
         return self.verdict is not None and self.verdict.startswith("overwritten")
+
+    @property
+    def notes_attributes(self) -> bool:
+        """Whether the report says that extended attributes may remain."""
+        return any(note.startswith("attributes_may_remain") for note in self.notes)
 
 
 @dataclass
@@ -144,14 +150,15 @@ class _Run:
 
     def _wipe_one(self, subject: Subject) -> None:
         error = None
+        arguments = {**VARIANTS[subject.variant], **self.spot.layout.arguments}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             try:
-                report: ShredReport | None = secure_delete(subject.path, **VARIANTS[subject.variant])
+                report: ShredReport | None = secure_delete(subject.path, **arguments)
             except (FileAccessError, SecureWipeError) as caught:
                 report, error = caught.report, str(caught)
         assert report is not None, f"{subject.path}: an error without a report: {error}"
-        row = Row(subject.kind, subject.variant, report.verdict, report.reasons, error)
+        row = Row(subject.kind, subject.variant, report.verdict, report.reasons, report.notes, error)
         self.outcome.rows[subject.kind, subject.variant] = row
 
     def scan(self, inodes: list[int]) -> None:

@@ -18,6 +18,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "shredding-matrix.md"
 Group = tuple[str, str, str, str, str]
 """File system, files, verdict, verdict with verify=True, reasons: the columns that may not change unnoticed."""
 
+SOMETIMES = "sometimes"
+"""Before a reason that only some of a group's wipes had."""
+
 _HEAD = """\
 # What secure_delete leaves on the raw device
 
@@ -29,21 +32,23 @@ and offset, and flushed; each is wiped by `secure_delete`, once with its default
 `pattern="zeros"` and `passes=1`; the image is unmounted, and all of it is searched. Numbers are file sizes in bytes.
 "Old bytes left" says whether content of any of the files was found, and where, as far as FIEMAP (taken before the
 wipe), debugfs and xfs_db tell; on btrfs they do not. "Attribute left" is the same for the value of an extended
-attribute. What an earlier truncation cut off is not the file's any more, and is not looked for here.
+attribute, of which the verdict does not speak: the note `attributes_may_remain` does. "Sometimes" stands before reasons
+that not all wipes of the row had. What an earlier truncation cut off is not the file's any more, and is not looked for.
 
 """
 _COLUMNS = ("file system", "files", "verdict", "with `verify=True`", "reasons", "old bytes left", "attribute left")
 
 
 def _verdicts(outcome: Outcome, kind: str) -> tuple[str, str, str]:
-    """What is said of a kind, after a check that pattern and passes change nothing about it, and verify no reason."""
-    default, verified = outcome.rows[kind, "default"], outcome.rows[kind, "verify"]
-    for variant in VARIANTS:
-        row = outcome.rows[kind, variant]
-        assert row.verdict == (verified if variant == "verify" else default).verdict, (outcome.layout.name, row)
-        assert row.reasons == default.reasons or kind in LATE, (outcome.layout.name, row)
-    reasons = ", ".join(f"`{reason}`" for reason in default.reasons)
-    return default.verdict or "-", verified.verdict or "-", reasons or "-"
+    """What is said of a kind, after a check that neither pattern nor passes change the verdict."""
+    rows = {variant: outcome.rows[kind, variant] for variant in VARIANTS}
+    default, verified = rows["default"].verdict, rows["verify"].verdict
+    for variant, row in rows.items():
+        assert row.verdict == (verified if variant == "verify" else default), (outcome.layout.name, row)
+    named = dict.fromkeys(reason for row in rows.values() for reason in row.reasons)
+    reasons = [(reason, all(reason in row.reasons for row in rows.values())) for reason in named]
+    texts = [f"`{reason}`" if always else f"{SOMETIMES} `{reason}`" for reason, always in reasons]
+    return default or "-", verified or "-", ", ".join(texts) or "-"
 
 
 def groups(outcome: Outcome) -> dict[Group, list[Row]]:
@@ -101,12 +106,18 @@ def render(outcomes: list[Outcome], missing: dict[str, str]) -> str:
     return _HEAD.format(kernel=kernel) + "\n".join(parts) + "\n"
 
 
-def said(found: Iterable[Group]) -> dict[str, tuple[str, ...]]:
+def said(found: Iterable[Group]) -> dict[str, tuple[str, str, frozenset[str]]]:
     """Verdict, verdict with verify=True and reasons of each kind of file.
 
-    Without the reasons where it depends on the moment whether the kernel has written the bytes out already.
+    Without the reasons that some of the wipes had: those depend on the moment and on random bytes.
     """
-    return {kind: group[2:4] if kind in LATE else group[2:] for group in found for kind in group[1].split("; ")}
+    answers = {}
+    for _, kinds, verdict, verified, reasons in found:
+        always = frozenset(reason for reason in reasons.split(", ") if not reason.startswith(SOMETIMES))
+        answers.update(
+            {kind: (verdict, verified, frozenset() if kind in LATE else always) for kind in kinds.split("; ")}
+        )
+    return answers
 
 
 def committed(layout: str) -> list[Group]:
