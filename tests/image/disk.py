@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -215,3 +216,64 @@ def mounted(point: Path, kind: str, options: str) -> Iterator[Path]:
         yield point
     finally:
         subprocess.run(["umount", point], check=True)
+
+
+@dataclass
+class BadDisk(Disk):
+    """A disk on which sectors can be made to fail, by a server between its loop device and its image."""
+
+    server: subprocess.Popen[str] | None = None
+
+    def fail(self, kind: str, start: int, stop: int) -> None:
+        """From now on each `read` or `write` that touches bytes [start, stop) of the device fails with EIO."""
+        assert self.server is not None
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(f"{kind} {start} {stop}\n")
+        self.server.stdin.flush()
+        assert self.server.stdout.readline() == "taken\n"
+
+
+def _limit_requests(point: Path) -> None:
+    """Keep each request of the loop device within one of FUSE's.
+
+    Of a larger one a part can succeed, and the loop driver (seen in Linux 6.18) takes a short write for a whole one.
+    """
+    device = os.stat(point).st_dev
+    limit = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue/max_sectors_kb")
+    limit.write_text("256", encoding="ascii")
+
+
+@contextmanager
+def bad_disk(folder: Path, kind: str, *options: str, mib: int = 32) -> Iterator[BadDisk]:
+    """As `new_disk`, for a disk whose sectors can be made to fail.
+
+    Raises:
+        UnavailableError: As `new_disk`, or there is no FUSE.
+    """
+    _check_tools(kind)
+    if not os.path.exists("/dev/fuse"):
+        raise UnavailableError("needs /dev/fuse")
+    disk = BadDisk(folder / "image", folder / "mounted")
+    disk.mountpoint.mkdir()
+    with disk.image.open("wb") as file:
+        file.truncate(mib << 20)
+    subprocess.run([f"mkfs.{kind}", *options, disk.image], check=True, capture_output=True)
+    served = folder / "served"
+    served.touch()
+    program = Path(__file__).resolve().parents[1] / "support" / "bad_disk.py"
+    command = [sys.executable, "-I", program, disk.image, served]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as disk.server:  # type: ignore[call-overload]
+        try:
+            answer = disk.server.stdout.readline().strip()
+            if answer.startswith("refused"):
+                raise UnavailableError(f"needs to mount FUSE: {answer}")
+            assert answer == "mounted", disk.server.stderr.read()
+            mount_image(Disk(served, disk.mountpoint), kind)
+            disk.mounted = True
+            _limit_requests(disk.mountpoint)
+            yield disk
+        finally:
+            disk.unmount()
+            disk.server.stdin.close()
