@@ -239,6 +239,7 @@ struct zpy_chunk {
 
 /* How bytes get from a chunk's buffer into the file, or the other way. */
 struct zpy_way {
+    bool is_reading;
     /* Before anything else; null: nothing to do. */
     void (*prepare)(struct zpy_filler const *filler, struct zpy_chunk const *chunk);
     /* One system call for the next length bytes of the chunk. */

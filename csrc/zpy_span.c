@@ -1,5 +1,5 @@
-/* zpy_span.c: goes over a span with two workers. While one makes or compares the bytes of its chunk, the other's system call is
- * under way, and where the order does not matter two calls keep the device busy. */
+/* zpy_span.c: goes over a span with several workers. While one makes or compares the bytes of its chunk, the others' system calls
+ * are under way, and where the order does not matter they keep the device busy together. */
 #include "zpy_internal.h"
 #include "zpy_os.h"
 
@@ -7,15 +7,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define WORKERS 2
+#define WRITERS ((size_t) 2)
+#define READERS ((size_t) 4) /* Each with half of a writer's buffer, if that is not small. */
+#define READ_BYTES ((size_t) 1 << 20)
 #define SCRATCH_BYTES ((size_t) 65536)
 #define NOWHERE UINT64_MAX
 
 struct zpy_writer {
     uint8_t *mapped;
     size_t mapped_bytes;
-    uint8_t *buffers[WORKERS];
-    uint8_t *scratches[WORKERS];
+    uint8_t *buffers; /* For WRITERS or READERS. */
+    uint8_t *scratches; /* For READERS. */
     size_t buffer_bytes;
     size_t scratch_bytes;
 };
@@ -35,22 +37,19 @@ zpy_writer_new(size_t buffer_bytes)
     }
     writer->buffer_bytes = buffer_bytes;
     writer->scratch_bytes = buffer_bytes < SCRATCH_BYTES ? buffer_bytes : SCRATCH_BYTES;
-    size_t const room = buffer_bytes < ZPY_LARGE_PAGE_BYTES ? 0 : ZPY_LARGE_PAGE_BYTES;
-    writer->mapped_bytes = room + WORKERS * (buffer_bytes + writer->scratch_bytes);
+    size_t const room = WRITERS * buffer_bytes < ZPY_LARGE_PAGE_BYTES ? 0 : ZPY_LARGE_PAGE_BYTES;
+    writer->mapped_bytes = room + WRITERS * buffer_bytes + READERS * writer->scratch_bytes;
     writer->mapped = zpy_os_map(writer->mapped_bytes);
     if (writer->mapped == NULL) {
         free(writer);
         return NULL;
     }
-    uint8_t *base = writer->mapped;
+    writer->buffers = writer->mapped;
     if (room != 0) {
-        base += (room - (uintptr_t) base % room) % room;
-        zpy_os_prefer_large_pages(base, WORKERS * buffer_bytes);
+        writer->buffers += (room - (uintptr_t) writer->mapped % room) % room;
+        zpy_os_prefer_large_pages(writer->buffers, WRITERS * buffer_bytes);
     }
-    for (size_t index = 0; index < WORKERS; index++) {
-        writer->buffers[index] = base + index * buffer_bytes;
-        writer->scratches[index] = base + WORKERS * buffer_bytes + index * writer->scratch_bytes;
-    }
+    writer->scratches = writer->buffers + WRITERS * buffer_bytes;
     return writer;
 }
 
@@ -59,7 +58,7 @@ void
 zpy_writer_free(struct zpy_writer *writer)
 {
     if (writer != NULL) {
-        sodium_memzero(writer->buffers[0], WORKERS * (writer->buffer_bytes + writer->scratch_bytes));
+        sodium_memzero(writer->buffers, WRITERS * writer->buffer_bytes + READERS * writer->scratch_bytes);
         zpy_os_release(writer->mapped, writer->mapped_bytes);
         free(writer);
     }
@@ -72,8 +71,10 @@ struct span {
     struct zpy_span_request const *request;
     struct zpy_way const *way;
     struct zpy_filler filler;
-    uint64_t start; /* The workers' part of the request. */
+    uint64_t start; /* The workers' part of the request, */
     uint64_t stop;
+    size_t chunk_bytes; /* and how much each of them takes at a time. */
+    size_t workers;
     bool in_turn;
     atomic_bool direct;
     pthread_mutex_t lock; /* Of all that follows. Initialised by its maker and held briefly: locking it cannot fail. */
@@ -101,23 +102,23 @@ unlock(struct span *span)
 static bool
 take_chunk(struct span *span, size_t worker, struct zpy_chunk *chunk)
 {
-    size_t const buffer_bytes = span->writer->buffer_bytes;
+    struct zpy_writer const *const writer = span->writer;
     lock(span);
     uint64_t const number = span->taken;
-    uint64_t const offset = span->start + number * buffer_bytes;
+    uint64_t const offset = span->start + number * span->chunk_bytes;
     bool const is_there = span->failed_at == NOWHERE && offset < span->stop;
     span->taken += is_there;
     unlock(span);
     if (!is_there) {
         return false;
     }
-    *chunk = (struct zpy_chunk){.buffer = span->writer->buffers[worker],
-                                .scratch = span->writer->scratches[worker],
-                                .scratch_bytes = span->writer->scratch_bytes,
+    uint64_t const left = span->stop - offset;
+    *chunk = (struct zpy_chunk){.buffer = writer->buffers + worker * span->chunk_bytes,
+                                .scratch = writer->scratches + worker * writer->scratch_bytes,
+                                .scratch_bytes = writer->scratch_bytes,
                                 .number = number,
                                 .offset = offset,
-                                .length = span->stop - offset < buffer_bytes ? (size_t) (span->stop - offset)
-                                                                             : buffer_bytes};
+                                .length = left < span->chunk_bytes ? (size_t) left : span->chunk_bytes};
     return true;
 }
 
@@ -162,7 +163,7 @@ is_device_failure(int error)
     return error == EIO || error == ENODATA; /* Linux says ENODATA for a medium's error. */
 }
 
-/* Go over to the page cache, for both workers. */
+/* Go over to the page cache, for all workers. */
 static bool
 give_up_direct(struct span *span)
 {
@@ -299,24 +300,37 @@ work(struct span *span, size_t worker)
     zpy_registers_clear_after_cipher();
 }
 
+struct helper {
+    struct span *span;
+    size_t number;
+    pthread_t thread;
+};
+
 static void *
-second_worker(void *argument)
+help(void *argument)
 {
+    struct helper const *const helper = argument;
     zpy_fatal_unblock_faults();
-    work(argument, 1);
+    work(helper->span, helper->number);
     return NULL;
 }
 
 static void
 work_together(struct span *span)
 {
-    pthread_t second;
-    bool const is_long = span->stop - span->start > span->writer->buffer_bytes;
-    /* Without a thread to be had, one worker does it all. */
-    bool const has_second = is_long && zpy_os_thread_start(&second, 0, second_worker, span) == 0;
+    struct helper helpers[READERS];
+    size_t count = 1; /* The caller is the first worker. */
+    while (count < span->workers && span->stop - span->start > count * span->chunk_bytes) {
+        helpers[count].span = span;
+        helpers[count].number = count;
+        if (zpy_os_thread_start(&helpers[count].thread, 0, help, &helpers[count]) != 0) {
+            break; /* Without a thread to be had, the others do it all. */
+        }
+        count++;
+    }
     work(span, 0);
-    if (has_second) {
-        (void) pthread_join(second, NULL); /* Our own joinable thread, which ends when there is no chunk left. */
+    while (--count > 0) {
+        (void) pthread_join(helpers[count].thread, NULL); /* Our own joinable thread, which ends with the chunks. */
     }
 }
 
@@ -362,12 +376,18 @@ zpy_span_run(struct zpy_writer *writer, struct zpy_span_request const *request, 
     struct span span = {.writer = writer,
                         .request = request,
                         .way = way,
-                        .in_turn = way->prepare != NULL && request->any_order == 0, /* Reading has no order. */
+                        .chunk_bytes = writer->buffer_bytes,
+                        .workers = WRITERS,
+                        .in_turn = !way->is_reading && request->any_order == 0,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .changed = PTHREAD_COND_INITIALIZER,
                         .failed_at = NOWHERE,
                         .status = ZPY_OK};
     atomic_init(&span.direct, request->direct != 0);
+    if (way->is_reading && writer->buffer_bytes / 2 >= READ_BYTES) {
+        span.chunk_bytes = writer->buffer_bytes / 2 / ZPY_BLOCK_BYTES * ZPY_BLOCK_BYTES;
+        span.workers = READERS;
+    }
     int const status = zpy_filler_open(&span.filler, request);
     if (status != ZPY_OK) {
         return status;

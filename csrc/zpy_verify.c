@@ -52,7 +52,7 @@ compare_piece(struct zpy_filler const *filler, struct zpy_chunk const *chunk, si
     return place - chunk->done;
 }
 
-static struct zpy_way const reading = {.move = read_piece, .check = compare_piece, .at_end = ZPY_FORGED};
+static struct zpy_way const reading = {.is_reading = true, .move = read_piece, .check = compare_piece, .at_end = ZPY_FORGED};
 
 int
 zpy_verify_span(struct zpy_writer *writer, struct zpy_span_request const *request, struct zpy_span_result *result_out)

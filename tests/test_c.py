@@ -170,7 +170,7 @@ def test_reaper(run: Run, backing: str, sanitizer: str) -> None:
 @pytest.mark.usefixtures("leaks_are_seen", "races_are_seen")
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_overwriting(run: Run, sanitizer: str) -> None:
-    """Spans are written and compared by two workers, on a device that fails: each byte is right, skipped or told."""
+    """Several workers write and compare spans, on a device that fails: each byte is right, skipped or told."""
     done = run("test_overwrite", sanitizer=sanitizer)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 

@@ -9,6 +9,7 @@
 #define DISK_BYTES ((size_t) 3 << 20)
 #define FD 77 /* Of no file. */
 #define SECTOR ((size_t) 512)
+#define LARGE_BYTES (((size_t) 2 << 20) + ZPY_BLOCK_BYTES) /* A buffer that is shared out to more workers for reading. */
 
 struct area {
     uint64_t start;
@@ -214,6 +215,7 @@ test_stream(int generator)
         check_skipped(generator, 0, 0);
         CHECK_EQUAL(disk.bytes[disk.size], 'x');
         CHECK_EQUAL(COMPARE(random_span(0, disk.size, generator), 8192, ZPY_OK).done_bytes, disk.size);
+        CHECK_EQUAL(COMPARE(random_span(0, disk.size, generator), LARGE_BYTES, ZPY_OK).done_bytes, disk.size);
     }
 }
 
@@ -273,21 +275,28 @@ test_pattern(void)
     }
 }
 
+static void
+check_differences(int generator, uint32_t size, size_t buffer_bytes, int rounds)
+{
+    plug_in(size);
+    (void) WRITE(random_span(0, size, generator), 65536, ZPY_OK);
+    for (int round = 0; round < rounds; round++) {
+        uint32_t const place = randombytes_uniform(size);
+        uint32_t const later = place + randombytes_uniform(size - place);
+        disk.bytes[place] ^= 1;
+        disk.bytes[later] ^= 2;
+        CHECK_EQUAL(COMPARE(random_span(0, size, generator), buffer_bytes, ZPY_FORGED).done_bytes, place);
+        disk.bytes[later] ^= 2;
+        disk.bytes[place] ^= 1;
+    }
+}
+
 /* One wrong byte is found, wherever it is, and nothing behind it counts; so is a file that became shorter. */
 static void
 test_difference(int generator)
 {
-    plug_in(300001);
-    (void) WRITE(random_span(0, disk.size, generator), 65536, ZPY_OK);
-    for (int round = 0; round < 200; round++) {
-        size_t const place = randombytes_uniform(300001);
-        size_t const later = place + randombytes_uniform((uint32_t) (300001 - place));
-        disk.bytes[place] ^= 1;
-        disk.bytes[later] ^= 2;
-        CHECK_EQUAL(COMPARE(random_span(0, disk.size, generator), 8192, ZPY_FORGED).done_bytes, place);
-        disk.bytes[later] ^= 2;
-        disk.bytes[place] ^= 1;
-    }
+    check_differences(generator, DISK_BYTES, LARGE_BYTES, 20);
+    check_differences(generator, 300001, 8192, 200);
     disk.size = 200000;
     struct zpy_span_result const result = COMPARE(random_span(0, 300001, generator), 8192, ZPY_FORGED);
     CHECK_EQUAL(result.done_bytes, 200000);

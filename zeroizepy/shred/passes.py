@@ -77,7 +77,7 @@ class SpanWriter:
     counter. So each span can be made again, and nothing of it is kept.
 
     Args:
-        buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken, and 128 KiB.
+        buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken, and 256 KiB.
         patterns: What each pass writes. More passes than these begin with the first again.
         generator: For random passes, ZPY_AEGIS128L or ZPY_CHACHA20; None takes the faster one.
 
