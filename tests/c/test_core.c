@@ -447,7 +447,7 @@ test_filler(void)
     static uint8_t whole[3 * 8192];
     static uint8_t part[8192];
     uint8_t pattern[5000];
-    uint8_t key[ZPY_STREAM_KEY_BYTES];
+    uint8_t key[32];
     size_t const periods[] = {1, 2, 3, 7, 512, 4096, 4999};
     randombytes_buf(pattern, sizeof pattern);
     randombytes_buf(key, sizeof key);
@@ -460,7 +460,7 @@ test_filler(void)
             }
         }
     }
-    struct zpy_filler const stream = {.stream_key = key, .stream_number = 3};
+    struct zpy_filler const stream = {.stream_key = key, .stream_number = 3, .generator = zpy_generator_best()};
     zpy_filler_fill(&stream, whole, sizeof whole, 0);
     zpy_filler_fill(&stream, part, sizeof part, 8192);
     CHECK(memcmp(whole + 8192, part, sizeof part) == 0);
@@ -475,7 +475,9 @@ test_overwrite(void)
     CHECK(fd >= 0);
     struct zpy_writer *const writer = zpy_writer_new(8192);
     uint64_t const key = made(zpy_cell_create(NULL, 32, ZPY_RANDOM, 0, 0));
-    struct zpy_span_request const request = {.fd = fd, .start = 4096, .stop = 100001, .stream_key = key};
+    int const generator = zpy_generator_best();
+    struct zpy_span_request const request = {
+        .fd = fd, .generator = generator, .start = 4096, .stop = 100001, .stream_key = key};
     struct zpy_span_result result;
     CHECK_EQUAL(zpy_overwrite_span(writer, &request, &result), ZPY_OK);
     CHECK_EQUAL(result.done_bytes, 100001 - 4096);
