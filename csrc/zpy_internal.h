@@ -178,6 +178,8 @@ void zpy_unlock(void);
 /* For a thread that takes the lock again and again, while it has not: let those have it who wait. A mutex alone would not,
  * since who gave it up is awake and they are not. */
 void zpy_lock_let_others(void);
+/* With the lock: that it does so from now on, or no more. */
+void zpy_lock_series(bool goes_on);
 /* Has a fatal signal's handler zeroed everything since this thread took the lock? */
 bool zpy_lock_missed_wipe(void);
 /* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. Who writes to the bytes says so, or a

@@ -147,6 +147,7 @@ run(void *argument)
         zpy_lock();
         bool const stopping = state == STOPPING;
         bool const more = !stopping && reap_batch();
+        zpy_lock_series(more);
         intptr_t const alarm = more || stopping ? -1 : arm();
         if (stopping) {
             zpy_os_alarm_close();
