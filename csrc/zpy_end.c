@@ -85,6 +85,7 @@ zpy_entry_expire(uint64_t cell)
         counters.expiries++;
         end_large_life(entry, zpy_entry_index(cell), CELL_EXPIRED);
     } else if (waits) {
+        zpy_entry_shed(entry); /* To free memory takes as long as to wipe it, and others are due. */
         zpy_entry_end_by_deadline(entry);
     }
     return waits;

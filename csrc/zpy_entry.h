@@ -53,6 +53,11 @@ struct zpy_entry {
 
 /* ---- zpy_hold.c: the memory of a cell ---- */
 
+/* The memory of a ciphertext that was wiped: at least a tag long. */
+struct zpy_spent {
+    struct zpy_spent *next;
+};
+
 /* Make the bytes accessible, and no longer. Calls nest. Packed cells have no work here. A sealed one must have a slot: see
  * zpy_entry_begin. */
 int zpy_entry_unveil(struct zpy_entry *entry);
@@ -61,6 +66,8 @@ int zpy_entry_veil(struct zpy_entry *entry);
 /* Zero the bytes of a cell that ends, wherever they are. Pages that cannot be made writable keep their content, which is then
  * not claimed as wiped. */
 int zpy_entry_destroy(struct zpy_entry *entry);
+/* Before that: zero the ciphertext of a sealed cell, and leave its memory to zpy_hold_take_spent. */
+void zpy_entry_shed(struct zpy_entry *entry);
 int zpy_entry_release(struct zpy_entry *entry);
 /* Give a new entry its memory, filled. May take the lock away and back. */
 int zpy_entry_hold(struct zpy_entry *entry, uint8_t const *data, uint32_t options);
@@ -71,6 +78,8 @@ struct zpy_pages const *zpy_entry_pages(struct zpy_entry const *entry);
 /* What zpy_unlock unmaps: taken with the lock, unmapped without. */
 struct zpy_own_pages *zpy_hold_take_gone(void);
 void zpy_hold_unmap(struct zpy_own_pages *taken);
+/* What was shed, for free(). */
+struct zpy_spent *zpy_hold_take_spent(void);
 void zpy_hold_after_fork(void);
 
 /* ---- zpy_seal.c ---- */

@@ -8,6 +8,8 @@
 static struct zpy_own_pages *all_own = NULL;
 /* Of cells that are gone, to be unmapped when the lock is given up: that takes long for large ones. */
 static struct zpy_own_pages *gone = NULL;
+/* Where ciphertexts were that are zeros now, to be freed. */
+static struct zpy_spent *spent = NULL;
 
 /* ---- open and close ---- */
 
@@ -74,6 +76,26 @@ zpy_entry_veil(struct zpy_entry *entry)
 }
 
 /* ---- end ---- */
+
+void
+zpy_entry_shed(struct zpy_entry *entry)
+{
+    if (entry->sealed != NULL) {
+        sodium_memzero(entry->sealed, zpy_seal_bytes(entry->length));
+        struct zpy_spent *const first = (struct zpy_spent *) (void *) entry->sealed; /* Aligned for anything, by malloc. */
+        first->next = spent;
+        spent = first;
+        entry->sealed = NULL;
+    }
+}
+
+struct zpy_spent *
+zpy_hold_take_spent(void)
+{
+    struct zpy_spent *const taken = spent;
+    spent = NULL;
+    return taken;
+}
 
 int
 zpy_entry_destroy(struct zpy_entry *entry)

@@ -35,6 +35,8 @@ static pthread_t reaper; /* Set in RUNNING and STOPPING. */
 static uint64_t due[BATCH];
 static size_t due_next = 0;
 static size_t due_count = 0;
+/* Memory of ciphertexts that the thread wiped, which it frees when nothing is due. */
+static struct zpy_spent *leftovers = NULL;
 
 /* ---- the heap ---- */
 
@@ -132,6 +134,17 @@ reap_batch(void)
     return count == BATCH;
 }
 
+/* Some of it, without the lock. A child finds nothing in the list that is freed. */
+static void
+free_some(void)
+{
+    for (size_t count = 0; leftovers != NULL && count < BATCH; count++) {
+        struct zpy_spent *const first = leftovers;
+        leftovers = first->next;
+        free(first);
+    }
+}
+
 static void *
 run(void *argument)
 {
@@ -148,7 +161,11 @@ run(void *argument)
         bool const stopping = state == STOPPING;
         bool const more = !stopping && reap_batch();
         zpy_lock_series(more);
-        intptr_t const alarm = more || stopping ? -1 : arm();
+        if (!more && leftovers == NULL) {
+            leftovers = zpy_hold_take_spent();
+        }
+        bool const idle = !more && leftovers == NULL;
+        intptr_t const alarm = idle && !stopping ? arm() : -1;
         if (stopping) {
             zpy_os_alarm_close();
         }
@@ -158,8 +175,10 @@ run(void *argument)
         }
         if (more) {
             zpy_lock_let_others();
-        } else {
+        } else if (idle) {
             zpy_os_alarm_wait(alarm);
+        } else {
+            free_some();
         }
     }
 }

@@ -36,7 +36,7 @@ EXTRA = {
     "test_overwrite": [
         "-Wl,--wrap=zpy_os_write_at,--wrap=zpy_os_read_at,--wrap=zpy_os_direct,--wrap=zpy_os_thread_start"
     ],
-    "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join"],
+    "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=free"],
 }
 # A leak or a race ends a program with a status of its own, whatever the environment of the tests says.
 REPORTS = {"ASAN_OPTIONS": "detect_leaks=1", "LSAN_OPTIONS": "exitcode=23", "TSAN_OPTIONS": "exitcode=66"}

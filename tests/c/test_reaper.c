@@ -1,7 +1,8 @@
-/* test_reaper.c: the thread that keeps deadlines, started and stopped by several threads at once. The linker puts the two
- * functions below in the place of pthread_create and pthread_join (--wrap), so that the moments meet each time. Argument
- * "mlock" keeps to the mlock backing. */
+/* test_reaper.c: the thread that keeps deadlines, started and stopped by several threads at once, and what it does first. The
+ * linker puts the functions below in the place of pthread_create, pthread_join and free (--wrap), so that the moments meet
+ * each time. Argument "mlock" keeps to the mlock backing. */
 #include "cells.h"
+#include "zpy_entry.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,12 +14,19 @@ int __real_pthread_create(pthread_t *thread, pthread_attr_t const *attributes, v
 int __real_pthread_join(pthread_t thread, void **result);
 int __wrap_pthread_create(pthread_t *thread, pthread_attr_t const *attributes, void *(*run)(void *), void *argument);
 int __wrap_pthread_join(pthread_t thread, void **result);
+void __real_free(void *memory);
+void __wrap_free(void *memory);
 
 /* Calls that the core has begun so far, and how many of them have ended. */
 static atomic_int starts_begun = 0;
 static atomic_int starts_ended = 0;
 static atomic_int joins_begun = 0;
 static atomic_int joins_ended = 0;
+
+/* While it is not null, what the core frees is counted, and how much of it before this byte was zero. */
+static uint8_t const volatile *_Atomic last_byte = NULL;
+static atomic_int frees = 0;
+static atomic_int early_frees = 0;
 
 static void
 linger(void)
@@ -45,6 +53,17 @@ __wrap_pthread_join(pthread_t thread, void **result)
     CHECK_EQUAL(error, 0);
     (void) atomic_fetch_add(&joins_ended, 1);
     return error;
+}
+
+void
+__wrap_free(void *memory)
+{
+    uint8_t const volatile *const byte = atomic_load(&last_byte);
+    if (byte != NULL && memory != NULL) {
+        (void) atomic_fetch_add(&early_frees, *byte != 0);
+        (void) atomic_fetch_add(&frees, 1);
+    }
+    __real_free(memory);
 }
 
 static void
@@ -132,6 +151,35 @@ test_stop_during_stop(void)
     CHECK_EQUAL(atomic_load(&joins_begun), 3);
 }
 
+/* Of many sealed cells that are due at once all are wiped before memory of any is freed, and then all of it is. */
+static void
+test_wipe_before_free(void)
+{
+    enum { COUNT = 2000 };
+    static uint64_t cells[COUNT];
+    uint64_t const deadline = zpy_entry_now_ns() + 700U * (uint64_t) 1000000U;
+    size_t length = 0;
+    /* Among equal deadlines the first one made is the last one kept. */
+    uint64_t const last = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, deadline - zpy_entry_now_ns(), 0));
+    uint8_t const volatile *const byte = pinned(last, &length);
+    for (size_t index = 0; index < COUNT; index++) {
+        uint64_t const ttl_ns = deadline - zpy_entry_now_ns();
+        cells[index] = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_SEALED, ttl_ns, 0));
+    }
+    atomic_store(&last_byte, byte);
+    CHECK(goes_to_zero(byte));
+    wait_until(&frees, COUNT);
+    atomic_store(&last_byte, NULL);
+    CHECK_EQUAL(atomic_load(&frees), COUNT);
+    CHECK_EQUAL(atomic_load(&early_frees), 0);
+    CHECK_EQUAL(stats().expiries, (uint64_t) COUNT + 2);
+    CHECK_EQUAL(zpy_cell_unpin(last), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(last), ZPY_OK);
+    for (size_t index = 0; index < COUNT; index++) {
+        CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -140,6 +188,7 @@ main(int argc, char **argv)
     test_start_during_start();
     test_start_during_stop();
     test_stop_during_stop();
+    test_wipe_before_free();
     puts("ok");
     return 0;
 }
