@@ -321,9 +321,14 @@ def shred_command(
     def show(outcome: _Outcome) -> None:
         if outcome.failure is not None:
             errors.report(outcome.failure)
-        elif not quiet and not as_json and outcome.report is not None:
+        if quiet or as_json or outcome.report is None:
+            return
+        if outcome.failure is None:
             output.line(outcome.path, "bold")
             (_show_plan if dry_run else show_report)(output, outcome.report)
+        elif outcome.report.verdict == "refused":
+            output.line(outcome.path, "bold")
+            output.fact("verdict", "refused", _STYLES["refused"])
 
     outcomes = _all(paths, quiet or as_json, options, show)
     text, counts = _summary(outcomes, dry_run=dry_run)
