@@ -473,3 +473,61 @@ def test_bad_sectors_beyond_the_limit(auto: Child, shim: str, tmp_path: Path) ->
 def test_failing_fill(auto: Child, shim: str, tmp_path: Path, fault: str, answer: str) -> None:
     """A full disk, quota or file ends the filling or its file; anything else is an error with how far it came."""
     assert run(auto, shim, fault, FILL, str(tmp_path)) == [answer]
+
+
+TREE = """
+    import warnings
+    from zeroizepy.file import shred_tree
+    warnings.simplefilter("ignore")
+    path = sys.argv[1]
+    arm()
+    report = shred_tree(path, passes=1, rename=False)
+    failed = disarm()
+    print(report.unlinked, report.failed, sorted({reason for each in report.failures for reason in each.reasons}))
+    print(len(os.listdir(path)) if os.path.exists(path) else "gone", failed > 0)
+    assert all(not each.unlinked and each.verdict == "not_in_place" for each in report.failures)
+    assert works()
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "left"),
+    [
+        # The shared flush tells of somebody's failed write, and each file's own says that it was none of these.
+        ("syncfs:1:5", "40 0 []", "gone True"),
+        ("syncfs:1:5:once", "40 0 []", "gone True"),
+        ("syncfs:2:5:once", "40 0 []", "gone True"),
+        ("syncfs:1:38", "40 0 []", "gone True"),
+        # What one file is told stays with it.
+        ("syncfs:1:5,fdatasync:3:28:once", "39 1 ['failed:flush:ENOSPC']", "1 True"),
+        ("pwrite:7:28:once", "39 1 ['failed:write:ENOSPC']", "1 True"),
+    ],
+)
+def test_faults_in_a_tree(auto: Child, shim: str, tmp_path: Path, fault: str, told: str, left: str) -> None:
+    """The file that fails stays and says why; an error of the shared flush costs no file anything but the sharing."""
+    path = tmp_path / "tree"
+    path.mkdir()
+    for number in range(40):
+        (path / f"file-{number}").write_bytes(b"x" * 5000)
+    lines = run(auto, shim, fault, TREE, str(path))
+    assert lines == [told, left]
+
+
+def test_a_failing_unlink_in_a_tree(auto: Child, shim: str, tmp_path: Path) -> None:
+    """When the last flush fails for good, the files are gone, and each report says that this may not last."""
+    path = tmp_path / "tree"
+    path.mkdir()
+    for number in range(20):
+        (path / f"file-{number}").write_bytes(b"x" * 5000)
+    body = """
+    import warnings
+    from zeroizepy.file import shred_tree
+    warnings.simplefilter("ignore")
+    arm()
+    report = shred_tree(sys.argv[1], passes=1, rename=False, keep_directories=True)
+    disarm()
+    print(report.unlinked, report.failed, {each.error for each in report.failures})
+    """
+    # The fsyncs here are those of directories, after the unlinks.
+    lines = run(auto, shim, "syncfs:3:5,fsync:1:5", body, str(path))
+    assert lines[0].startswith("20 20 {'remove failed: ")

@@ -24,7 +24,7 @@ from zeroizepy import _lib
 from zeroizepy.exceptions import FileAccessError, LockLimitError, SecureMemoryError, SecureWipeError, ZeroizeError
 from zeroizepy.file import ShredReport, explain, secure_delete
 from zeroizepy.memory import stats
-from zeroizepy.shred import names, passes, run, steps, target
+from zeroizepy.shred import names, passes, steps, target
 from zeroizepy.shred.extents import ExtentMap
 from zeroizepy.shred.facts import FileFacts, Media
 from zeroizepy.shred.options import Pattern
@@ -808,7 +808,7 @@ def test_a_failing_flush_leaves_the_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.EIO, "injected")
 
     path = make(tmp_path / "file")
-    monkeypatch.setattr(run, "flush", fail)
+    monkeypatch.setattr(steps, "flush", fail)
     with pytest.raises(FileAccessError) as caught:
         secure_delete(path)
     report = caught.value.report

@@ -31,7 +31,7 @@ static volatile int counts[32];
 static char const *const names[] = {"mlock", "mprotect", "mmap",  "memfd_secret", "madvise", "ftruncate", "write",
                                     "pwrite", "fsync",   "fdatasync", "read",      "pread",   "unlink",    "munmap",
                                     "prctl",  "setrlimit", "timer_create", "timer_settime", "pthread_create",
-                                    "clock_gettime", "poll", "sigtimedwait"};
+                                    "clock_gettime", "poll", "sigtimedwait", "syncfs"};
 
 /* Begin (1) or end (0) to count and to fail; counts start again at 0. Returns how often a call of ours failed so far. */
 static volatile int failures = 0;
@@ -110,6 +110,7 @@ WRAP(int, madvise, (void *address, size_t length, int advice), (address, length,
 WRAP(int, ftruncate, (int fd, off_t length), (fd, length))
 WRAP(int, fsync, (int fd), (fd))
 WRAP(int, fdatasync, (int fd), (fd))
+WRAP(int, syncfs, (int fd), (fd))
 WRAP(int, unlink, (char const *path), (path))
 /* CPython may be built to call either. */
 WRAP(int, setrlimit, (__rlimit_resource_t which, struct rlimit const *limit), (which, limit))

@@ -149,14 +149,17 @@ class Batch:
         for ticket, run in written:
             writer.file_number = ticket.number
             self._take(ticket, "write", lambda run=run: run.write_pass(number, writer))  # type: ignore[misc]
-        self._flush_content()
+        if not self._flush_shared([ticket for ticket, _ in written if ticket.report is None]):
+            for ticket, run in written:
+                writer.file_number = ticket.number  # Where sectors fail, the pass is written again.
+                self._take(ticket, "flush", lambda run=run: run.flush_pass(number, writer))  # type: ignore[misc]
         for ticket, run in written:
             if ticket.report is None:
                 run.note_synced()
         self._step_done()
 
-    def _flush_content(self) -> None:
-        """Make what was written last, or a new size."""
+    def _flush_sizes(self) -> None:
+        """Make it lasting that the files are cut."""
         live = self._files(self._live())
         if not self._flush_shared([ticket for ticket, _ in live]):
             for ticket, run in live:
@@ -167,7 +170,7 @@ class Batch:
     def _remove(self) -> None:
         """Cut, hide the names, unlink, and make each lasting before the next."""
         self._cut(self._files(self._live()))
-        self._flush_content()
+        self._flush_sizes()
         self._hide()
         for ticket in self._live():
             self._take(ticket, "remove", ticket.run.unlink)
@@ -265,7 +268,7 @@ class Batch:
     @staticmethod
     def _leave(ticket: Ticket, report: ShredReport) -> None:
         ticket.report = report
-        if isinstance(ticket.run, FileRun) and not ticket.run.content_done:
+        if isinstance(ticket.run, FileRun) and not ticket.run.unlinked:
             # The file stays, and its size must not tell of the run.
             with suppress(OSError):
                 ticket.run.restore_size()

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from .options import ShredOptions
     from .passes import SpanWriter
 
-__all__ = ["DEVICE_FAILURES", "Progress", "shred", "shred_at", "shred_found", "wipe_journal"]
-
-DEVICE_FAILURES = (errno.EIO, errno.ENODATA)
-"""What a device's failure is called; ENODATA by Linux for a medium's error."""
+__all__ = ["Progress", "shred", "shred_at", "shred_found", "wipe_journal"]
 
 
 def shred(path: str, options: ShredOptions, progress: Progress | None = None) -> ShredReport:
@@ -178,12 +175,7 @@ class _Alone:
     def _flush(self, number: int, writer: SpanWriter) -> None:
         run = self.run
         try:
-            try:
-                flush(run.fd)
-            except OSError as error:
-                if error.errno not in DEVICE_FAILURES or not run.write_again_direct(number, writer):
-                    raise
-                flush(run.fd)
+            run.flush_pass(number, writer)
         except OSError as error:
             raise run.failure("flush", error.errno or errno.EIO) from error
 

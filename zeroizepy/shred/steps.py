@@ -16,7 +16,7 @@ from .device_read import DeviceReader
 from .extents import data_ranges, is_kept, read_extents
 from .facts import FileFacts, read_facts
 from .name_steps import NameRun, errno_name
-from .passes import SPAN_BYTES, SpanResult, SpanWriter, set_direct
+from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
 from .plan import PSEUDO_FILE_SYSTEMS, cut_into_blocks, direct_reads_hold, end_of, make_plan
 from .report import PassReport, ShredPlan, ShredReport, Verdict
 
@@ -27,6 +27,9 @@ __all__ = ["FileRun", "Progress"]
 
 MAX_SKIPPED_BYTES = 1 << 20
 """Bytes of one file, over all passes, that are skipped where the device fails; never more than half of it."""
+
+_DEVICE_FAILURES = (errno.EIO, errno.ENODATA)
+"""What a device's failure is called; ENODATA by Linux for a medium's error."""
 
 Progress = Callable[[int, int], object]
 """Called with the bytes done and the bytes in all, after each span."""
@@ -112,6 +115,23 @@ class FileRun(NameRun):
             self.passes[-1] = PassReport(pattern, written, synced=False)
             if result.error_number:
                 raise self.failure("write", result.error_number)
+
+    def flush_pass(self, number: int, writer: SpanWriter) -> None:
+        """Force a pass to the device; where sectors fail, write it again past the page cache, which skips them.
+
+        Args:
+            number: Of the pass, from 1.
+            writer: That wrote it.
+
+        Raises:
+            OSError: The pass is not on the device.
+        """
+        try:
+            flush(self.fd)
+        except OSError as error:
+            if error.errno not in _DEVICE_FAILURES or not self.write_again_direct(number, writer):
+                raise
+            flush(self.fd)
 
     def write_again_direct(self, number: int, writer: SpanWriter) -> bool:
         """Write a pass again whose flush failed, past the page cache, which tells and skips the sectors that fail.
