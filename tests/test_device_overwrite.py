@@ -119,6 +119,16 @@ def test_without_verify(loops: LoopDevices, image: Path) -> None:
     assert (report.verdict, report.verified) == ("overwritten", False)
 
 
+def test_a_read_back_through_the_page_cache(loops: LoopDevices, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where O_DIRECT is refused the comparison proves nothing of the device, and the verdict does not say verified."""
+    device = loops.attach(image)
+    confirm = confirmation(device)
+    monkeypatch.setattr(device_run, "set_direct", lambda *_arguments, **_more: False)
+    report = overwrite_device(device, confirm=confirm)
+    assert (report.verdict, report.verified, report.direct) == ("overwritten", False, False)
+    assert "verify_cached" in report.notes
+
+
 def test_large_logical_blocks(loops: LoopDevices, image: Path) -> None:
     """Blocks of 4096 bytes are written as such."""
     device = loops.attach(image, "--sector-size", "4096")
@@ -264,6 +274,15 @@ def test_a_disk_with_a_partition_in_use(loops: LoopDevices, image: Path, tmp_pat
     loops.run("umount", str(tmp_path / "mnt"))
     loops._undo.remove(["umount", str(tmp_path / "mnt")])
     assert overwrite_device(device, confirm=confirmation(device)).verdict == "overwritten_verified"
+
+
+def test_a_partition_of_a_disk_in_use(loops: LoopDevices, image: Path, tmp_path: Path) -> None:
+    """A file system on the whole disk lies under its partitions, too."""
+    device = loops.attach(image, "--partscan")
+    loops.mount(device, tmp_path / "mnt")
+    partition = loops.partition(device, 1, 1024, 2048)
+    confirm = f"{image}-part1 {MIB}"
+    refused(partition, image, "mounted", still=False, allow_partition=True, confirm=confirm)
 
 
 def test_a_disk_with_swap_on_a_partition(loops: LoopDevices, image: Path) -> None:
