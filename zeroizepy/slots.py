@@ -303,7 +303,8 @@ class Borrow:
         status, lease, exporter = open_lease(handle, self._kind)
         if status:
             self._fail(status)
-        size = lease.length
+        # A key's slot goes on behind it, with the expanded key.
+        size = min(lease.length, owner._size)
         view = memoryview(_buffer(exporter, size))
         if isinstance(owner, Holder):
             if lease.may_last:
