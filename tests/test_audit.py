@@ -124,12 +124,13 @@ def test_large_entries(log: AuditLog) -> None:
 @settings(deadline=None, max_examples=400)
 @given(data=st.data())
 def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """In any line, the last one and line ends included."""
+    """Changed, left out or put in, in any line, the last one and line ends included."""
     text = made_once(tmp_path_factory)
-    at, value = data.draw(st.integers(0, len(text) - 1)), data.draw(st.integers(1, 255))
-    changed = bytearray(text)
-    changed[at] ^= value
-    refused(tmp_path_factory, bytes(changed))
+    at, value = data.draw(st.integers(0, len(text) - 1)), data.draw(st.integers(0, 255))
+    kind = data.draw(st.sampled_from(["change", "drop", "insert"]))
+    changed = text[:at] + (b"" if kind == "drop" else bytes([value])) + text[at + (kind != "insert") :]
+    if changed != text:
+        refused(tmp_path_factory, changed)
 
 
 @settings(deadline=None, max_examples=200)
@@ -191,6 +192,8 @@ def test_errors_name_the_line(path: Path) -> None:
     assert fault([*good[:2], good[2].replace(b"1", b"7", 1), *good[3:]]).startswith(
         "line 3: is no entry, or was changed"
     )
+    other_writing = good[-1].replace(b'":"', b'": "', 1)
+    assert fault([*good[:-1], other_writing]).startswith("line 6: is no entry")
     assert fault([*good[:2], *good[3:]]) == "line 3: entry 2 should stand here, not 3"
     assert fault(good[1:]) == "line 1: is not the beginning of an audit log of this version"
     assert fault([*good, good[0]]) == "line 7: entry 6 should stand here, not 0"

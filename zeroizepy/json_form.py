@@ -7,11 +7,9 @@ always the text itself, so nothing is ambiguous and no byte is lost.
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 __all__ = ["PERCENT_ENCODED", "JsonForm", "from_plain", "load_json", "to_plain"]
 
@@ -37,6 +35,8 @@ class JsonForm:
 
         Encode it as UTF-8. The same values always give the same text.
         """
+        import json  # Here and below: most programs that overwrite files never ask for JSON.
+
         return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -63,6 +63,8 @@ def _text_to_plain(text: str) -> str | dict[str, str]:
         pass
     else:
         return text
+    from urllib.parse import quote_from_bytes
+
     try:
         data = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -76,6 +78,8 @@ def load_json(text: str) -> Any:
     Raises:
         ValueError: Not JSON, a member that stands twice, NaN or infinity, or nested too deeply.
     """
+    import json
+
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
@@ -146,6 +150,8 @@ def _build_simple(hint: type, value: Any, where: str) -> Any:
 
 
 def _text_from_plain(value: dict[str, object], where: str) -> str:
+    from urllib.parse import unquote_to_bytes
+
     encoded = value.get(PERCENT_ENCODED)
     if isinstance(encoded, str):
         text = unquote_to_bytes(encoded).decode("utf-8", "surrogateescape")
