@@ -93,7 +93,7 @@ zpy_file_attribute_bytes(int fd, char const *name)
 {
     (void) fd;
     (void) name;
-    errno = ENOTSUP;
+    errno = ENOSYS;
     return -1;
 }
 
