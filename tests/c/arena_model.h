@@ -108,6 +108,20 @@ enqueue(struct model_slot *slot)
     queue->last = slot;
 }
 
+/* A slot was given: to scratch it comes first again, elsewhere last. */
+static void
+put_back(struct model_slot *slot)
+{
+    struct queue *const queue = &queues[slot->run->shelf][slot->run->size_class];
+    if ((slot->run->shelf & ZPY_SHELF_SCRATCH) == 0 || queue->first == NULL) {
+        enqueue(slot);
+        return;
+    }
+    slot->state = FREE;
+    slot->next_free = queue->first;
+    queue->first = slot;
+}
+
 static void
 drop_from_queue(struct model_run const *run)
 {

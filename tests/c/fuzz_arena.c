@@ -149,7 +149,7 @@ give(void)
     slot->bytes_damaged = false;
     if (whole) {
         slot->run->taken--;
-        enqueue(slot);
+        put_back(slot);
     } else {
         slot->state = RETIRED;
         corruptions++;
