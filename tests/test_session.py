@@ -443,7 +443,7 @@ def test_ctrl_c_during_the_release_can_be_continued(monkeypatch: pytest.MonkeyPa
 def test_warnings_as_errors_leave_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session shreds what secure_delete would warn of when warnings are errors."""
     read = steps.read_facts
-    monkeypatch.setattr(steps, "read_facts", lambda fd, _around: replace(read(fd), file_system="unknown"))
+    monkeypatch.setattr(steps, "read_facts", lambda *arguments: replace(read(*arguments), file_system="unknown"))
     with SecureSession() as session:
         path = session.create_temp_file()
         path.write_bytes(b"x")
