@@ -228,7 +228,7 @@ def test_where_holes_cannot_be_found_they_are_filled_with_a_warning(
     """A file system that does not tell of holes: all is written, and the caller hears that it takes more space."""
     monkeypatch.setattr(steps, "data_ranges", lambda *_arguments: None)
     read = steps.read_facts
-    monkeypatch.setattr(steps, "read_facts", lambda fd, _around: replace(read(fd), extents=None))
+    monkeypatch.setattr(steps, "read_facts", lambda fd, *_more: replace(read(fd), extents=None))
     with pytest.warns(UserWarning, match="sparse") as caught:
         report = secure_delete(sparse(tmp_path / "sparse"), passes=1)
     assert caught[0].filename == __file__
@@ -293,7 +293,7 @@ def test_blocks_that_moved_are_no_overwrite(tmp_path: Path, monkeypatch: pytest.
         return found
 
     good = FileFacts(5000, 8192, 1, "ext4", data_journal=False, extents=read(0), media=Media())
-    monkeypatch.setattr(steps, "read_facts", lambda _fd, _around: good)
+    monkeypatch.setattr(steps, "read_facts", lambda *_arguments: good)
     monkeypatch.setattr(steps, "read_extents", read)
     report = secure_delete(make(tmp_path / "file"), passes=1)
     assert (report.verdict, "extents_moved" in report.reasons) == ("not_in_place", True)
@@ -302,7 +302,7 @@ def test_blocks_that_moved_are_no_overwrite(tmp_path: Path, monkeypatch: pytest.
 def test_a_warning_turned_into_an_error_comes_before_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who makes warnings errors keeps the file."""
     read = steps.read_facts
-    monkeypatch.setattr(steps, "read_facts", lambda fd, _around: replace(read(fd), file_system="unknown"))
+    monkeypatch.setattr(steps, "read_facts", lambda fd, *_more: replace(read(fd), file_system="unknown"))
     path = make(tmp_path / "file")
     before = path.read_bytes()
     with warnings.catch_warnings():
@@ -720,7 +720,7 @@ def test_direct_reads_verify_only_where_they_are_known_to_reach_the_device(
     facts = replace(good, **changes)
     if facts.extents is not None and facts.extents is not pieces:
         facts.extents.add(0, 1 << 20, 8192)
-    monkeypatch.setattr(steps, "read_facts", lambda _fd, _around: facts)
+    monkeypatch.setattr(steps, "read_facts", lambda *_arguments: facts)
     monkeypatch.setattr(steps, "read_extents", lambda _fd: pieces)
     monkeypatch.setattr(steps, "set_direct", lambda _fd, *, wanted: wanted)
     result = SpanResult(8192, 0, direct=True, different=False)

@@ -20,8 +20,10 @@ from zeroizepy.file import (
     PassReport,
     ShredPlan,
     ShredReport,
+    TreeReport,
     Verdict,
     secure_delete,
+    shred_tree,
     wipe_free_space,
 )
 from zeroizepy.json_form import JsonForm, from_plain, load_json, to_plain
@@ -87,6 +89,18 @@ def test_free_space_reports_validate(tmp_path: Path) -> None:
     assert check(wipe_free_space(tmp_path, dry_run=True))["dry_run"] is True
 
 
+@pytest.mark.filterwarnings("ignore:old bytes")
+def test_tree_reports_validate(tmp_path: Path) -> None:
+    """A run with a failure in it, a dry run, and a missing directory."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "good").write_text("x")
+    (tmp_path / "root" / "bad").write_text("x")
+    (tmp_path / "root" / "bad").chmod(0o400)
+    assert check(shred_tree(tmp_path / "root", dry_run=True))["dry_run"] is True
+    assert check(shred_tree(tmp_path / "root"))["failures"][0]["reasons"] == ["read_only"]
+    assert check(shred_tree(tmp_path / "missing"))["existed"] is False
+
+
 # ---- round trips ----
 
 names = st.one_of(
@@ -119,6 +133,13 @@ reports = st.one_of(
         seconds=st.floats(0, 1e9),
     ),
     st.builds(FreeSpaceReport, directory=names, file_system=names, seconds=st.floats(0, 1e9)),
+    st.builds(
+        TreeReport,
+        path=names,
+        verdicts=st.dictionaries(st.sampled_from(get_args(Verdict)), counts),
+        reasons=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), counts),
+        failures=st.lists(st.builds(ShredReport, path=names), max_size=2).map(tuple),
+    ),
 )
 
 

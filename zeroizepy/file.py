@@ -32,7 +32,7 @@ from .shred.options import (
     parse_verify,
 )
 from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
-from .shred.roots import TreeOptions, TreeProgress
+from .shred.roots import TreeOptions, TreeProgress, count_tree
 from .shred.run import Progress, shred
 from .shred.schemes import SCHEMES, Scheme, parse_passes
 from .shred.slack import MAX_INODES
@@ -54,6 +54,7 @@ __all__ = [
     "ShredReport",
     "TreeReport",
     "Verdict",
+    "count_tree",
     "explain",
     "overwrite_device",
     "secure_delete",

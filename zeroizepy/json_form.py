@@ -101,7 +101,8 @@ def from_plain(kind: type[_Kind], value: object, where: str) -> _Kind:
     """Build a dataclass from what `to_plain`, or `to_dict`, made of one.
 
     Args:
-        kind: A dataclass whose fields are text, numbers, bools, literals, tuples, unions and dataclasses.
+        kind: A dataclass whose fields are text, numbers, bools, literals, tuples, unions,
+            dataclasses, and dictionaries by text.
         value: From `load_json`.
         where: What an error calls the value.
 
@@ -134,6 +135,10 @@ def _build(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise ValueError(f"{where} must be a list, not {_kind_of(value)}")
         return tuple(_build(arguments[0], each, f"{where}[{at}]") for at, each in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be an object, not {_kind_of(value)}")
+        return {name: _build(arguments[1], each, f"{where}.{name[:60]}") for name, each in value.items()}
     if isinstance(hint, type) and is_dataclass(hint):
         return from_plain(hint, value, where)
     return _build_simple(hint, value, where)

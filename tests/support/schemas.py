@@ -15,12 +15,12 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zeroizepy.certificate import Certificate
-from zeroizepy.file import DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport
+from zeroizepy.file import DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport, TreeReport
 from zeroizepy.json_form import PERCENT_ENCODED, JsonForm
 from zeroizepy.session import RecoveryReport
 
 FORMS: tuple[type[JsonForm], ...] = (
-    Certificate, DeviceReport, FreeSpaceReport, PassReport, RecoveryReport, ShredPlan, ShredReport,
+    Certificate, DeviceReport, FreeSpaceReport, PassReport, RecoveryReport, ShredPlan, ShredReport, TreeReport,
 )  # fmt: skip
 FOLDER = Path(__file__).resolve().parents[2] / "zeroizepy" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -79,6 +79,9 @@ def value_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is tuple:
         assert arguments[1:] == (...,), f"{hint} needs a rule here and in zeroizepy/json_form.py"
         return {"type": "array", "items": value_of(arguments[0], definitions)}
+    if origin is dict:
+        assert arguments[0] is str, f"{hint} needs a rule here and in zeroizepy/json_form.py"
+        return {"type": "object", "additionalProperties": value_of(arguments[1], definitions)}
     if is_dataclass(hint) and isinstance(hint, type):
         if hint.__name__ not in definitions:
             definitions[hint.__name__] = object_of(hint, definitions)

@@ -98,8 +98,19 @@ def _what_else(path: str, above: int, name: str) -> NotADirectoryError | None:
     return NotADirectoryError(errno.ENOTDIR, f"{text}; secure_delete takes what is none", path)
 
 
-def count_tree(path: str, *, one_file_system: bool) -> tuple[int, int]:
-    """How many files lie in a directory and how many bytes they hold, for progress bars; (0, 0) when there is none."""
+def count_tree(path: str, *, one_file_system: bool = True) -> tuple[int, int]:
+    """Look at a directory for a progress bar: nothing is opened but directories, and no link is followed.
+
+    Args:
+        path: The directory.
+        one_file_system: Leave what is mounted in it out.
+
+    Returns:
+        How many entries are no directories, and how many bytes the files among them hold; (0, 0) when there is none.
+
+    Raises:
+        ValueError, NotADirectoryError, OSError: As `shred_tree` does.
+    """
     root = open_root(path)
     if root is None:
         return 0, 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from .report import ShredReport
+from zeroizepy.json_form import JsonForm
+
+from .report import ShredReport  # noqa: TC001 - schemas are made from the type hints.
 
 __all__ = ["MAX_FAILURES", "NOTHING", "Tally", "TreeReport"]
 
@@ -21,7 +22,7 @@ _MAX_CODES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class TreeReport:
+class TreeReport(JsonForm):
     """What became of a directory and all in it.
 
     Attributes:
@@ -43,6 +44,8 @@ class TreeReport:
         error: Why the run ended before its end, or None.
         seconds: Wall-clock time.
     """
+
+    schema: ClassVar[str] = "zeroizepy/tree-report/1"
 
     path: str
     existed: bool = True
@@ -71,10 +74,6 @@ class TreeReport:
     def complete(self) -> bool:
         """Whether nothing failed and nothing was left undone."""
         return self.error is None and not self.failed
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as a dictionary that `json.dumps` takes."""
-        return asdict(self)
 
     def __str__(self) -> str:
         if not self.existed:

@@ -1,0 +1,127 @@
+"""A whole directory on the command line: one progress bar over all its files, and what became of them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zeroizepy.exceptions import SecureMemoryWarning
+from zeroizepy.file import SCHEMES, TreeReport, count_tree, explain, shred_tree
+
+from . import errors
+from .console import Output, progress_bar, size_text
+
+if TYPE_CHECKING:
+    from .console import Bar
+
+__all__ = ["TreeOutcome", "show_tree", "shred_one_tree"]
+
+_STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
+_SHOWN_FAILURES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOutcome:
+    """One directory: its report if there is one, and what failed as a whole."""
+
+    path: str
+    report: TreeReport | None
+    failure: errors.Failure | None = None
+
+    @property
+    def old_bytes_may_remain(self) -> bool:
+        """Whether all was done, and a file's old bytes may be there all the same."""
+        return self.failure is None and self.report is not None and bool(self.report.verdicts.get("not_in_place"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        base = {} if self.report is None else self.report.to_dict()
+        error = None if self.failure is None else self.failure.fault
+        return {**base, "path": self.path, "error": error}
+
+
+class _Progress:
+    """Feeds the bar: bytes done of the bytes that a look at the tree beforehand promised."""
+
+    def __init__(self, bar: Bar, path: str, options: dict[str, Any]) -> None:
+        scheme = SCHEMES[options["scheme"]] if options.get("scheme") else None
+        passes = len(scheme.passes) if scheme is not None else options.get("passes", 3)
+        verify = options.get("verify", False)
+        reads = bool(verify or (scheme is not None and scheme.verify)) + (verify == "device")
+        self._bar = bar
+        _, size_bytes = count_tree(path, one_file_system=options.get("one_file_system", True))
+        self._total_bytes = size_bytes * (passes + reads)
+
+    def __call__(self, _files: int, done_bytes: int) -> None:
+        # Files end inside a block, and passes at its end: the guess is a little low.
+        self._bar(done_bytes, max(done_bytes, self._total_bytes))
+
+
+def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOutcome:
+    """Shred a directory under a progress bar. Whatever happens becomes an outcome.
+
+    Args:
+        path: The directory.
+        quiet: No progress bar.
+        options: Of `shred_tree`, but for `progress` and `on_report`.
+    """
+    try:
+        with progress_bar(path, quiet=quiet) as bar, warnings.catch_warnings():
+            # The report says the same, and more; a warning that memory is not locked is no part of it.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("default", SecureMemoryWarning)
+            report = shred_tree(path, progress=None if bar is None else _Progress(bar, path, options), **options)
+    except KeyboardInterrupt as error:
+        found = _report_of(error)
+        return TreeOutcome(path, found, errors.Failure(_interrupted(path, found), None, errors.INTERRUPTED))
+    except Exception as error:  # noqa: BLE001 - one failing path does not stop the others.
+        return TreeOutcome(path, _report_of(error), errors.describe(error, path))
+    if not report.existed:
+        return TreeOutcome(path, report, errors.Failure(f"{path}: no such directory"))
+    if not report.complete:
+        return TreeOutcome(path, report, _failed(path, report))
+    return TreeOutcome(path, report)
+
+
+def _report_of(error: BaseException) -> TreeReport | None:
+    found = getattr(error, "report", None)
+    return found if isinstance(found, TreeReport) else None
+
+
+def _interrupted(path: str, report: TreeReport | None) -> str:
+    if report is None:
+        return f"interrupted: {path} is still there"
+    begun = report.reasons.get("failed:interrupted", 0)
+    left = f"; {begun} files stay, partly overwritten or under a random name" if begun else ""
+    return f"interrupted: {report.unlinked} files of {path} are unlinked{left}"
+
+
+def _failed(path: str, report: TreeReport) -> errors.Failure:
+    """One line for all that failed in a tree; `show_tree` has them one by one."""
+    first = report.failures[0]
+    things = "1 file or directory" if report.failed == 1 else f"{report.failed} files or directories"
+    where = "such as" if report.failed > 1 else "namely"
+    return errors.Failure(f"{path}: {things} failed, {where} {first.path}: {first.error}")
+
+
+def show_tree(output: Output, report: TreeReport) -> None:
+    """What became of a directory: counts by verdict, why, what remains, and the first failures."""
+    for verdict, number in sorted(report.verdicts.items()):
+        output.fact("expected" if report.dry_run else "verdict", f"{verdict}: {number}", _STYLES.get(verdict, ""))
+    for verdict, number in sorted(report.earlier.items()):
+        output.fact("earlier", f"{verdict}: {number}")
+    if report.resumed:
+        output.fact("resumed", f"{report.resumed} files that an earlier run had begun")
+    if not report.dry_run:
+        output.fact("overwritten", f"{size_text(report.bytes_written)} over {size_text(report.size_bytes)} of files")
+        directories = f"{report.directories_removed} removed, {report.directories_left} left"
+        output.fact("names", f"{report.unlinked} unlinked; directories: {directories}")
+    for code, number in sorted(report.reasons.items()):
+        output.fact("because", f"{explain(code)}: {number}")
+    for code, number in sorted(report.notes.items()):
+        output.fact("note", f"{explain(code)}: {number}")
+    for failure in report.failures[:_SHOWN_FAILURES]:
+        output.fact("failed", f"{failure.path}: {failure.error}", "red")
+    if report.failed > _SHOWN_FAILURES:
+        output.fact("failed", f"{report.failed - _SHOWN_FAILURES} more; --json has the first 1000", "red")
