@@ -347,3 +347,13 @@ def test_keys_do_not_share() -> None:
         assert decrypt_data(made[number], key) == bytes([number])
         with pytest.raises(DecryptionError):
             decrypt_data(made[number - 3], key)
+
+
+@pytest.mark.parametrize("length", [16, 24, 32])
+def test_borrow_lends_the_key_alone(length: int) -> None:
+    """Each time: not the schedule that lies behind a 256-bit key in the same slot."""
+    raw = bytes(range(length))
+    key = CryptoKey(raw)
+    for _ in range(3):
+        with key.borrow() as view:
+            assert bytes(view) == raw
