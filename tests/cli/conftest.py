@@ -63,10 +63,14 @@ def cli(tmp_path: Path) -> Callable[..., Result]:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
-    """Run `zeroizepy ARGS...` with a pseudo-terminal as stdin, stdout and stderr; give status and what it showed."""
+    """Run `zeroizepy ARGS...` with a pseudo-terminal as stdin, stdout and stderr; give status and what it showed.
 
-    def run(*arguments: object, **more: str) -> tuple[int, bytes]:
+    `typed` is typed before it asks; other keywords are variables of its environment.
+    """
+
+    def run(*arguments: object, typed: bytes = b"", **more: str) -> tuple[int, bytes]:
         leader, follower = pty.openpty()
+        os.write(leader, typed)
         try:
             child = subprocess.Popen(
                 [*PROGRAM, *map(str, arguments)],

@@ -384,3 +384,72 @@ def test_not_in_place_has_an_exit_status_of_its_own(cli: Cli, tmp_path: Path) ->
     assert cli("shred", "-n0", "report.pdf").status == 3
     make(tmp_path)
     assert cli("shred", "-n0", "report.pdf", "missing").status == 1
+
+
+def make_tree(folder: Path) -> Path:
+    """A directory with files at two levels and a link that leads out."""
+    tree = folder / "tree"
+    (tree / "inner").mkdir(parents=True)
+    for name in ("one", "inner/two", "inner/three"):
+        (tree / name).write_bytes(b"S" * 5000)
+    (folder / "outside").write_bytes(b"outside")
+    (tree / "link").symlink_to(folder / "outside")
+    return tree
+
+
+def test_a_directory_needs_recursive(cli: Cli, tmp_path: Path) -> None:
+    """Without -r a directory is refused, and nothing in it is touched."""
+    tree = make_tree(tmp_path)
+    result = cli("shred", "tree")
+    assert result.status == 1
+    assert "is a directory" in result.err
+    assert (tree / "one").read_bytes() == b"S" * 5000
+
+
+def test_recursive_needs_somebody_to_ask(cli: Cli, tmp_path: Path) -> None:
+    """Where stdin is no terminal, --yes has to be given; nothing is touched without it."""
+    tree = make_tree(tmp_path)
+    result = cli("shred", "-r", "tree")
+    assert (result.status, sorted(os.listdir(tree))) == (2, ["inner", "link", "one"])
+    assert "--yes" in result.err
+
+
+def test_recursive_takes_directories_and_files(cli: Cli, tmp_path: Path) -> None:
+    """Both kinds of path in one run: counts by verdict, the link's target untouched, all in one JSON document."""
+    make_tree(tmp_path)
+    make(tmp_path)
+    result = cli("shred", "-r", "--yes", "-n1", "--json", "tree", "report.pdf")
+    document = json.loads(result.out)
+    (tree,), (file,) = document["directories"], document["files"]
+    assert (tree["unlinked"], tree["directories_removed"], tree["failed"]) == (4, 2, 0)
+    assert (file["path"], file["unlinked"]) == ("report.pdf", True)
+    assert sum(document["summary"].values()) == 5
+    assert result.status in (0, 3)
+    assert os.listdir(tmp_path) == ["outside"]
+
+
+def test_a_dry_run_of_a_directory_asks_and_touches_nothing(cli: Cli, tmp_path: Path) -> None:
+    """--dry-run counts what would be done."""
+    tree = make_tree(tmp_path)
+    result = cli("shred", "-r", "--dry-run", "tree")
+    assert result.status == 0
+    assert "expected" in result.out
+    assert sorted(os.listdir(tree)) == ["inner", "link", "one"]
+
+
+@pytest.mark.parametrize("option", ["--keep", "--wipe-journal", "--follow-symlinks"])
+def test_what_is_for_single_files_does_not_go_with_recursive(cli: Cli, tmp_path: Path, option: str) -> None:
+    """Bad usage, before anything is touched."""
+    tree = make_tree(tmp_path)
+    assert cli("shred", "-r", "--yes", option, "tree").status == 2
+    assert (tree / "one").exists()
+
+
+@pytest.mark.parametrize(("answer", "gone"), [(b"y\n", True), (b"n\n", False)])
+def test_a_terminal_is_asked_once(terminal: Terminal, tmp_path: Path, answer: bytes, *, gone: bool) -> None:
+    """The question names the directory and how much it holds; only yes goes on."""
+    tree = make_tree(tmp_path)
+    status, shown = terminal("shred", "-r", "-n1", "tree", typed=answer)
+    assert b"Shred 4 files of" in shown
+    assert tree.exists() is not gone
+    assert (status == 1) is not gone

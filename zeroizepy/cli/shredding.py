@@ -13,14 +13,15 @@ import click
 from click.core import ParameterSource
 
 from zeroizepy.exceptions import SecureMemoryWarning
-from zeroizepy.file import SCHEMES, ShredReport, explain, secure_delete
+from zeroizepy.file import SCHEMES, ShredReport, TreeReport, explain, secure_delete
 
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
+from .trees import confirm_trees, show_tree, shred_one_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from .console import Bar
@@ -62,7 +63,7 @@ class _Outcome:
     """One path: its report if there is one, what failed, and what the summary counts that as."""
 
     path: str
-    report: ShredReport | None
+    report: ShredReport | TreeReport | None
     failure: errors.Failure | None = None
     counted_as: str = "failed"
 
@@ -71,8 +72,21 @@ class _Outcome:
         """The exit status that this path alone would give."""
         if self.failure is not None:
             return self.failure.status
-        verdict = None if self.report is None else self.report.verdict
-        return NOT_IN_PLACE if verdict == "not_in_place" else 0
+        if self.report is None or self.report.dry_run:
+            return 0
+        return NOT_IN_PLACE if "not_in_place" in self.counts else 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the summary counts of it."""
+        if isinstance(self.report, TreeReport):
+            failed = {} if self.failure is None else {self.counted_as: 1}
+            return {**({"planned": self.report.files} if self.report.dry_run else self.report.verdicts), **failed}
+        if self.failure is not None:
+            return {self.counted_as: 1}
+        if self.report is not None and self.report.dry_run:
+            return {"planned": 1}
+        return {(self.report and self.report.verdict) or "nothing_to_overwrite": 1}
 
     def to_dict(self) -> dict[str, Any]:
         base = {} if self.report is None else self.report.to_dict()
@@ -196,21 +210,26 @@ def _state(path: str, report: ShredReport | None) -> str:
     return f"is still there and overwritten as far as pass {number} of {total}"
 
 
-def _all(
-    paths: tuple[str, ...], quiet: bool, options: dict[str, Any], show: Callable[[_Outcome], None]
-) -> list[_Outcome]:
-    """Shred one path after the other, and show each outcome; Ctrl-C leaves the rest alone."""
-    outcomes: list[_Outcome] = []
+def _together(paths: tuple[str, ...], quiet: bool, options: dict[str, Any]) -> Iterator[_Outcome]:
+    """Shred one file after the other under one bar, which makes way while an outcome is shown."""
     label = paths[0] if len(paths) == 1 else f"{len(paths)} paths"
+    with progress_bar(label, quiet=quiet) as bar:
+        overall = _Overall(bar, paths, options)
+        for path in paths:
+            outcome = _one(path, overall.for_one, options)
+            with overall.next():
+                yield outcome
+
+
+def _all(paths: tuple[str, ...], shredding: Iterator[_Outcome], show: Callable[[_Outcome], None]) -> list[_Outcome]:
+    """Show each outcome as it comes; Ctrl-C leaves the rest alone."""
+    outcomes: list[_Outcome] = []
     try:
-        with progress_bar(label, quiet=quiet) as bar:
-            overall = _Overall(bar, paths, options)
-            for path in paths:
-                outcomes.append(_one(path, overall.for_one, options))
-                with overall.next():
-                    show(outcomes[-1])
-                if outcomes[-1].counted_as == "interrupted":
-                    break
+        for outcome in shredding:
+            outcomes.append(outcome)
+            show(outcome)
+            if outcome.counted_as == "interrupted":
+                break
     except KeyboardInterrupt:  # Between two files, or while one was shown.
         if len(outcomes) == len(paths):
             raise
@@ -222,16 +241,40 @@ def _all(
     return outcomes
 
 
-def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str, int]]:
-    def name_of(outcome: _Outcome) -> str:
-        if outcome.failure is not None:
-            return outcome.counted_as
-        verdict = None if outcome.report is None else outcome.report.verdict
-        return "planned" if dry_run else verdict or "nothing_to_overwrite"
+def _each(paths: tuple[str, ...], quiet: bool, options: dict[str, Any]) -> Iterator[_Outcome]:
+    """Shred files and, as a whole, directories; each under a bar of its own."""
+    for path in paths:
+        if os.path.isdir(path) and not os.path.islink(path):
+            tree = shred_one_tree(path, quiet=quiet, options=options)
+            was_interrupted = tree.failure is not None and tree.failure.status == errors.INTERRUPTED
+            yield _Outcome(path, tree.report, tree.failure, "interrupted" if was_interrupted else "failed")
+        else:
+            with progress_bar(path, quiet=quiet) as bar:
+                outcome = _one(path, bar, options)
+            yield outcome
 
-    counts = Counter(map(name_of, outcomes))
+
+def _summary(outcomes: list[_Outcome]) -> tuple[str, dict[str, int]]:
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        counts.update(outcome.counts)
     parts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(counts.items()))
     return f"{len(outcomes)} paths: {parts}", dict(counts)
+
+
+def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
+    """One outcome on stdout; a failure's own lines stand on stderr."""
+    report = outcome.report
+    if isinstance(report, TreeReport):
+        if report.existed:
+            output.line(outcome.path, "bold")
+            show_tree(output, report)
+    elif report is not None and outcome.failure is None:
+        output.line(outcome.path, "bold")
+        (_show_plan if dry_run else show_report)(output, report)
+    elif report is not None and report.verdict == "refused":
+        output.line(outcome.path, "bold")
+        output.fact("verdict", "refused", verdict_style("refused"))
 
 
 @click.command("shred")
@@ -255,6 +298,8 @@ def _summary(outcomes: list[_Outcome], *, dry_run: bool) -> tuple[str, dict[str,
 @click.option("--force", is_flag=True, help="Take files without owner-write permission.")
 @click.option("--allow-hard-links", is_flag=True, help="Take files with other names; these then hold the new content.")
 @click.option("--follow-symlinks", is_flag=True, help="Shred what a link leads to; otherwise the link is unlinked.")
+@click.option("-r", "--recursive", is_flag=True, help="Take directories with all that is in them; asks once.")
+@click.option("--yes", is_flag=True, help="With -r: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
 @click.pass_context
@@ -273,10 +318,12 @@ def shred_command(
     force: bool,
     allow_hard_links: bool,
     follow_symlinks: bool,
+    recursive: bool,
+    yes: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Overwrite each PATH in place and unlink it. There is no way back and no question.
+    """Overwrite each PATH in place and unlink it. There is no way back, and no question but for directories.
 
     \b
     Each file gets a verdict:
@@ -299,47 +346,52 @@ def shred_command(
     flash device keeps; copy-on-write file systems write elsewhere. For data there, encrypt from the start and shred
     the key file.
     """  # noqa: D301 - click takes the backspace for "do not wrap".
-    if scheme is not None and any(
-        ctx.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("passes", "pattern")
-    ):
-        raise click.UsageError("--scheme says what each pass writes; leave -n and --pattern out", ctx)
-    options = {
+    _check_usage(ctx, scheme, recursive=recursive, only_files=keep or wipe_journal or follow_symlinks)
+    options: dict[str, Any] = {
         "passes": passes,
         "pattern": pattern,
         "scheme": scheme,
         "verify": "device" if verify_device else verify,
-        "keep": keep,
-        "wipe_journal": wipe_journal,
         "rename": not no_rename,
         "dry_run": dry_run,
         "force": force,
         "allow_hard_links": allow_hard_links,
-        "follow_symlinks": follow_symlinks,
     }
+    if recursive:
+        if not dry_run and not yes:
+            confirm_trees(paths)
+        shredding = _each(paths, quiet or as_json, options)
+    else:
+        options |= {"keep": keep, "wipe_journal": wipe_journal, "follow_symlinks": follow_symlinks}
+        shredding = _together(paths, quiet or as_json, options)
     output = LastingOutput()
 
     def show(outcome: _Outcome) -> None:
         if outcome.failure is not None:
             errors.report(outcome.failure)
-        if quiet or as_json or outcome.report is None:
-            return
-        if outcome.failure is None:
-            output.line(outcome.path, "bold")
-            (_show_plan if dry_run else show_report)(output, outcome.report)
-        elif outcome.report.verdict == "refused":
-            output.line(outcome.path, "bold")
-            output.fact("verdict", "refused", _STYLES["refused"])
+        if not quiet and not as_json:
+            _tell(output, outcome, dry_run=dry_run)
 
-    outcomes = _all(paths, quiet or as_json, options, show)
-    text, counts = _summary(outcomes, dry_run=dry_run)
+    outcomes = _all(paths, shredding, show)
+    text, counts = _summary(outcomes)
     if as_json:
-        output.document({"files": [each.to_dict() for each in outcomes], "summary": counts})
+        trees = [each.to_dict() for each in outcomes if isinstance(each.report, TreeReport)]
+        files = [each.to_dict() for each in outcomes if not isinstance(each.report, TreeReport)]
+        output.document({"files": files, **({"directories": trees} if recursive else {}), "summary": counts})
     elif not quiet and len(outcomes) > 1:
         output.line(text)
     statuses = {each.status for each in outcomes}
     if output.failure is not None:
         statuses.add(errors.report(output.failure))
     return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_IN_PLACE, 0) if status in statuses)
+
+
+def _check_usage(ctx: click.Context, scheme: str | None, *, recursive: bool, only_files: bool) -> None:
+    own = [name for name in ("passes", "pattern") if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if scheme is not None and own:
+        raise click.UsageError("--scheme says what each pass writes; leave -n and --pattern out", ctx)
+    if recursive and only_files:
+        raise click.UsageError("--keep, --wipe-journal and --follow-symlinks are for single files; leave -r out", ctx)
 
 
 shred_command.help = (shred_command.help or "").replace("SCHEMES", ", ".join(sorted(SCHEMES)))

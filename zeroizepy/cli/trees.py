@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from zeroizepy.exceptions import SecureMemoryWarning
 from zeroizepy.file import SCHEMES, TreeReport, count_tree, explain, shred_tree
@@ -15,7 +19,7 @@ from .console import Output, progress_bar, size_text
 if TYPE_CHECKING:
     from .console import Bar
 
-__all__ = ["TreeOutcome", "show_tree", "shred_one_tree"]
+__all__ = ["TreeOutcome", "confirm_trees", "show_tree", "shred_one_tree"]
 
 _STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
 _SHOWN_FAILURES = 20
@@ -28,17 +32,6 @@ class TreeOutcome:
     path: str
     report: TreeReport | None
     failure: errors.Failure | None = None
-
-    @property
-    def old_bytes_may_remain(self) -> bool:
-        """Whether all was done, and a file's old bytes may be there all the same."""
-        return self.failure is None and self.report is not None and bool(self.report.verdicts.get("not_in_place"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        base = {} if self.report is None else self.report.to_dict()
-        error = None if self.failure is None else self.failure.fault
-        return {**base, "path": self.path, "error": error}
 
 
 class _Progress:
@@ -56,6 +49,25 @@ class _Progress:
     def __call__(self, _files: int, done_bytes: int) -> None:
         # Files end inside a block, and passes at its end: the guess is a little low.
         self._bar(done_bytes, max(done_bytes, self._total_bytes))
+
+
+def confirm_trees(paths: tuple[str, ...]) -> None:
+    """Say how much lies in the directories among the paths, and ask whether to go on.
+
+    Raises:
+        Failure: The answer was no, or there is nobody to ask.
+    """
+    directories = [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
+    if not directories:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise errors.Failure("nobody can be asked whether to shred whole directories", "give --yes", errors.BAD_USAGE)
+    counts = [count_tree(path) for path in directories]
+    files, size_bytes = sum(number for number, _ in counts), sum(size for _, size in counts)
+    names = ", ".join(map(errors.printable, directories))
+    text = f"Shred {files} files of {size_text(size_bytes)} in {names}? There is no way back"
+    if not click.confirm(text, err=True):
+        raise errors.Failure("not confirmed; nothing was touched")
 
 
 def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOutcome:
