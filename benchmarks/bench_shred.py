@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from harness import Aim, Case, Figure, Ratio, Repeats, facts, figure_table, group, options, write_section
 from upstream import Upstream, written_bytes
 
-from zeroizepy import secure_delete
+from zeroizepy import secure_delete, shred_tree
 from zeroizepy.shred.options import BUFFER_BYTES, Pattern
 from zeroizepy.shred.passes import SPAN_BYTES, SpanWriter, flush, set_direct
 
@@ -127,6 +127,23 @@ class Bench:
             for path in paths:
                 secure_delete(path, passes=1, rename=rename, verify=verify)
             return time.perf_counter() - start, written_bytes() - before
+
+        return run
+
+    def tree(self, *, rename: bool) -> Callable[[list[str]], tuple[float, int]]:
+        """`shred_tree` in this process, over a directory that the files were moved into before."""
+
+        def run(paths: list[str]) -> tuple[float, int]:
+            root = tempfile.mkdtemp(dir=self._folder.path)
+            for path in paths:
+                os.rename(path, os.path.join(root, os.path.basename(path)))
+            os.sync()
+            before = written_bytes()
+            start = time.perf_counter()
+            report = shred_tree(root, passes=1, rename=rename)
+            seconds = time.perf_counter() - start
+            assert (report.unlinked, report.failed, os.path.lexists(root)) == (len(paths), 0, False)
+            return seconds, written_bytes() - before
 
         return run
 
@@ -276,12 +293,35 @@ def small_files(bench: Bench, count: int, repeats: Repeats) -> list[str]:
     wanted = [Ratio(shred, ours), Ratio(upstream, ours), Ratio(unlink, plain)]
     remark = [
         "shred -u renames each file once for each character of its name (15 here) and flushes the directory each time.",
-        "Ours renames once, to a random name of the same length, and flushes the directory then and after the unlink.",
+        "Ours renames five times (to 15, 15, 7, 3 and 1 letters) and flushes the directory each time, too.",
         "shred --remove=unlink leaves the name as it is and never flushes the directory: after a crash such a file can",
         "be there again, its content overwritten.",
         "",
     ]
     return group(f"{count} files of 4 KiB ({repeats})", cases, wanted, repeats) + remark
+
+
+def tree_of_files(bench: Bench, count: int, repeats: Repeats) -> list[str]:
+    """Very many small files: what shared flushes save."""
+    ours, plain = "ours: shred_tree", "ours: shred_tree(rename=False)"
+    shred, unlink = "shred -n1 -u, one process", "shred -n1 --remove=unlink, one process"
+    upstream = "upstream: secure_delete"
+    cases = [
+        bench.case(ours, bench.tree(rename=True), count, SMALL_BYTES),
+        bench.case(shred, program("shred", "-n1", "-u"), count, SMALL_BYTES),
+        bench.case(upstream, bench.upstream, count, SMALL_BYTES),
+        bench.case(plain, bench.tree(rename=False), count, SMALL_BYTES),
+        bench.case(unlink, program("shred", "-n1", "--remove=unlink"), count, SMALL_BYTES),
+    ]
+    five, ten = Aim(5, at_least=True), Aim(10, at_least=True)
+    wanted = [Ratio(shred, ours, five), Ratio(upstream, ours, ten), Ratio(unlink, plain)]
+    remark = [
+        "Batches of 512 files share their flushes: one after the pass, one after the files are cut to nothing, one",
+        "after each new name, one after the unlink, and as many for their directory, which goes, too. Each file's pass",
+        "is on the device before it is cut, and that before it is unlinked, as with shred.",
+        "",
+    ]
+    return group(f"{count} files of 4 KiB in one directory ({repeats})", cases, wanted, repeats) + remark
 
 
 def main() -> None:
@@ -301,6 +341,7 @@ def main() -> None:
         lines += large_file(bench, size, Repeats(3 if chosen.quick else 7))
         lines += peak_memory(folder, (4 * size, 16 * size) if chosen.quick else (size // 16, size), 2)
         lines += small_files(bench, count, Repeats(2 if chosen.quick else 5))
+        lines += tree_of_files(bench, 200 if chosen.quick else 10_000, Repeats(2 if chosen.quick else 3))
     write_section(chosen.results, "Shredding", lines)
 
 
