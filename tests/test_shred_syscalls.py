@@ -65,8 +65,6 @@ CALLS = [
     "mlock", "memfd_secret",
 ]  # fmt: skip
 MOST_CALLS = 100
-UNREPORTED = ("newfstatat", "close", "fcntl")
-"""Calls whose failure gets out as a plain OSError, without a report."""
 MEMORY = ("MemoryError", "LockLimitError", "ProtectionError")
 
 
@@ -176,18 +174,7 @@ def test_a_failing_call_is_no_lie(tracer: Tracer, call: str) -> None:
     assert [answer for answer in answers if not is_sound(answer)] == []
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(
-            call,
-            marks=pytest.mark.xfail(strict=True, reason=f"BUG: a failing {call} gets out as OSError, without a report")
-            if call in UNREPORTED
-            else (),
-        )
-        for call in CALLS
-    ],
-)
+@pytest.mark.parametrize("call", CALLS)
 def test_a_failing_call_has_a_report(tracer: Tracer, call: str) -> None:
     """Each failure that ends the call is an error of ours: one that carries a report, or one about memory."""
     answers = tracer.answers(call)

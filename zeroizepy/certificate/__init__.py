@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zeroizepy.exceptions import CertificateError, SignatureError
 from zeroizepy.file import ShredReport, explain
 from zeroizepy.json_form import JsonForm, from_plain, load_json
+from zeroizepy.shred.report import now_text
 from zeroizepy.signing import PUBLIC_BYTES, SigningKey, verify_signature
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class Certificate(JsonForm):
     Attributes:
         identifier: 128 random bits in hex, to tell certificates apart.
         issued: When it was signed, UTC, by the signer's clock.
-        sanitized: When the files were overwritten, as the operator says; reports have no date.
+        sanitized: When the files were overwritten, as the operator says, or else as the reports do: from the first to
+            the last, UTC, by the clock of the machine that made them.
         standard: Whose fields these are.
         scope: What was sanitized, and what was not.
         sanitization: SP 800-88's category; overwriting is never more than Clear.
@@ -259,7 +260,7 @@ def certify(
         operator: Name of the person who answers for sanitization and verification.
         title, organisation, location, contact: More about that person.
         media: The medium, described.
-        sanitized: Date, or dates, of the overwriting, as the operator states it.
+        sanitized: Date, or dates, of the overwriting, as the operator states it; empty takes those of the reports.
         categorization_before, categorization_after: Confidentiality of the medium.
         destination: What happens to the medium next.
 
@@ -288,8 +289,8 @@ def certify(
     evidence: Literal["this_process", "report_file"] = "this_process" if stored is None else "report_file"
     values: dict[str, Any] = {
         "identifier": secrets.token_hex(16),
-        "issued": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "sanitized": sanitized,
+        "issued": now_text(),
+        "sanitized": sanitized or _dates(held),
         **_FIXED,
         "sanitization": "Clear",
         "method": "overwrite",
@@ -308,6 +309,11 @@ def certify(
     }
     unsigned = Certificate(**values, signature="")
     return Certificate(**values, signature=key.sign(_signed_message(unsigned.to_dict())).hex())
+
+
+def _dates(reports: tuple[ShredReport, ...]) -> str:
+    first, last = min(report.finished for report in reports), max(report.finished for report in reports)
+    return first if first == last else f"{first} to {last}"
 
 
 def _limits(reports: tuple[ShredReport, ...]) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ _HOW_TO_CHECK = (
 _LABELS = {
     "identifier": "Certificate number",
     "issued": "Issued",
-    "sanitized": "Sanitized on (as stated)",
+    "sanitized": "Sanitized on",
     "standard": "Fields of",
     "sanitization": "Sanitization",
     "method": "Method",

@@ -45,7 +45,7 @@ _TEXTS = {
     "organisation": "For whom.",
     "location": "Where it was done.",
     "contact": "Telephone, or another way to reach that person.",
-    "sanitized": "Date of the overwriting, as you state it.",
+    "sanitized": "Date of the overwriting, as you state it; otherwise the reports' own.",
     "categorization_before": "Confidentiality before.",
     "categorization_after": "Confidentiality afterwards.",
     "destination": "What happens to the medium next.",

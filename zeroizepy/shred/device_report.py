@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from zeroizepy.json_form import JsonForm
 
-from .report import PassReport, Verdict, explain
+from .report import PassReport, Verdict, explain, now_text
 
 __all__ = ["DeviceReport"]
 
@@ -40,6 +40,7 @@ class DeviceReport(JsonForm):
         direct: O_DIRECT was in force to the end.
         error: The failure in words, or None.
         seconds: Wall-clock time.
+        finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
     """
 
     schema: ClassVar[str] = "zeroizepy/device-report/1"
@@ -66,6 +67,7 @@ class DeviceReport(JsonForm):
     direct: bool = False
     error: str | None = None
     seconds: float = 0.0
+    finished: str = field(default_factory=now_text)
 
     def steps(self) -> tuple[str, ...]:
         """The plan as lines of text, in the order in which they happen."""

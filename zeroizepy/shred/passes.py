@@ -38,12 +38,22 @@ def set_direct(fd: int, *, wanted: bool) -> bool:
     """Turn O_DIRECT on or off. Returns whether it is on now; a refusal is an answer, not an error."""
     if not _O_DIRECT:
         return False
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    flags = 0
     try:
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
         fcntl.fcntl(fd, fcntl.F_SETFL, flags | _O_DIRECT if wanted else flags & ~_O_DIRECT)
     except OSError:
         return bool(flags & _O_DIRECT)
     return wanted
+
+
+def _reaches(fd: int, stop: int) -> bool:
+    """Whether a descriptor is known to be of a device, or of a file that has this many bytes."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return stat.S_ISBLK(status.st_mode) or status.st_size >= stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +144,8 @@ class SpanWriter:
         """
         request = self._request(fd, start, stop, stream)
         request.direct, request.skip_limit = direct, skip_limit
-        status = os.fstat(fd)
         # Of a file that grows, the blocks should be allocated and its size moved on in order.
-        request.any_order = stat.S_ISBLK(status.st_mode) or status.st_size >= stop
+        request.any_order = _reaches(fd, stop)
         return self._call(_lib.lib.zpy_overwrite_span, request)
 
     def compare(

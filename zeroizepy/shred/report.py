@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import ClassVar, Literal
 
 from zeroizepy.json_form import JsonForm
 
-__all__ = ["FreeSpaceReport", "PassReport", "ShredPlan", "ShredReport", "Verdict", "explain"]
+__all__ = ["FreeSpaceReport", "PassReport", "ShredPlan", "ShredReport", "Verdict", "explain", "now_text"]
 
 Verdict = Literal["overwritten_verified", "overwritten", "not_in_place", "refused"]
 """What became of the old bytes.
@@ -92,6 +93,11 @@ _EXPLANATIONS = {
     "verify_cached": "the last pass was read back and matched, but that may have come from the page cache",
     "verify_mismatch": "what was read back is not what was written",
 }
+
+
+def now_text() -> str:
+    """The time in UTC, as ISO 8601 writes it, to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def explain(code: str) -> str:
@@ -219,6 +225,7 @@ class ShredReport(JsonForm):
         unlinked: The name is gone.
         error: The failure in words, or None.
         seconds: Wall-clock time.
+        finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
     """
 
     schema: ClassVar[str] = "zeroizepy/shred-report/1"
@@ -240,6 +247,7 @@ class ShredReport(JsonForm):
     unlinked: bool = False
     error: str | None = None
     seconds: float = 0.0
+    finished: str = field(default_factory=now_text)
 
     def __str__(self) -> str:
         if not self.existed:
@@ -284,6 +292,7 @@ class FreeSpaceReport(JsonForm):
         trim_error: Why it was refused.
         error: The failure in words, or None.
         seconds: Wall-clock time.
+        finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
     """
 
     schema: ClassVar[str] = "zeroizepy/free-space-report/1"
@@ -304,6 +313,7 @@ class FreeSpaceReport(JsonForm):
     trim_error: str | None = None
     error: str | None = None
     seconds: float = 0.0
+    finished: str = field(default_factory=now_text)
 
     def __str__(self) -> str:
         if self.error is not None:

@@ -47,7 +47,8 @@ def shred(path: str, options: ShredOptions, progress: Progress | None = None) ->
     try:
         return _shred_found(found, options, started, progress, followed)
     finally:
-        os.close(found.directory)
+        with suppress(OSError):  # Only names were looked up through it, and it was flushed where that matters.
+            os.close(found.directory)
 
 
 def shred_at(directory: int, name: str, path: str, options: ShredOptions) -> ShredReport:
@@ -96,9 +97,16 @@ def _shred_found(
         run = FileRun(found, fd, options, started)
         run.notes += followed
         run.progress = progress
-        return _Alone(run).carry_out()
-    finally:
+        report = _Alone(run).carry_out()
+    except BaseException:
+        with suppress(OSError):  # What failed first is what the caller must hear.
+            os.close(fd)
+        raise
+    try:
         os.close(fd)
+    except OSError as error:
+        raise run.failure("close", error.errno or errno.EIO) from error
+    return report
 
 
 def _unlink_link(found: target.Target, options: ShredOptions, started: float) -> ShredReport:
@@ -183,6 +191,8 @@ class _Alone:
         """Truncate, hide the name, unlink, and make each lasting before the next."""
         run = self.run
         if self.plan.unlink:
+            if self.plan.wipe_journal and run.facts.attributes:
+                self._write_attributes_home()
             run.truncate()
         else:
             run.restore_size()
@@ -197,6 +207,12 @@ class _Alone:
             self._sync_directory()
         if self.plan.wipe_journal:
             wipe_journal(run)
+
+    def _write_attributes_home(self) -> None:
+        """Have the journal write overwritten attributes to their block, which removing them first would spare it."""
+        flush(self.run.fd)
+        with suppress(OSError):  # The same call at the end tells why.
+            zero_journal(self.run.fd)
 
     def _sync_directory(self) -> None:
         run = self.run

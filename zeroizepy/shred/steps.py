@@ -230,7 +230,10 @@ class FileRun(NameRun):
     def settle(self) -> None:
         """See whether the passes went over the old bytes: same size, same blocks; overwrite the attributes."""
         if self.plan.write_bytes and self.plan.passes:
-            self._check_size()
+            try:
+                self._check_size()
+            except OSError as failed:
+                raise self.failure("examine", failed.errno or errno.EIO) from failed
             self._check_extents()
         for error in attributes.overwrite(self.fd, self.facts.attributes):
             self.notes.append(f"attributes_failed:{errno_name(error)}")

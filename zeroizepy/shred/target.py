@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -204,6 +205,13 @@ def _locking_attribute(target: Target) -> str | None:
         os.close(fd)
 
 
+def _status_of(target: Target, fd: int) -> os.stat_result:
+    try:
+        return os.fstat(fd)
+    except OSError as error:
+        raise refusal(target.path, "permission", error.errno or errno.EIO, "cannot be examined") from error
+
+
 def open_file(target: Target, options: ShredOptions) -> int:
     """Open the target itself: no link is followed, nothing is truncated, no FIFO or terminal can hold us up.
 
@@ -227,10 +235,11 @@ def open_file(target: Target, options: ShredOptions) -> int:
     except OSError as error:
         raise _why_not_opened(target, error.errno or errno.EIO) from error
     try:
-        _check_opened(target, os.fstat(fd), options)
+        _check_opened(target, _status_of(target, fd), options)
         if options.dry_run:
             _check_attributes(target, fd)
     except BaseException:
-        os.close(fd)
+        with suppress(OSError):  # What failed first is what the caller must hear.
+            os.close(fd)
         raise
     return fd

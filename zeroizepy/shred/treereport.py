@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from zeroizepy.json_form import JsonForm
 
-from .report import ShredReport  # noqa: TC001 - schemas are made from the type hints.
+from .report import ShredReport, now_text
 
 __all__ = ["MAX_FAILURES", "NOTHING", "Tally", "TreeReport"]
 
@@ -43,6 +43,7 @@ class TreeReport(JsonForm):
         directories_left: Directories that stand because something in them does or because they could not be removed.
         error: Why the run ended before its end, or None.
         seconds: Wall-clock time.
+        finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
     """
 
     schema: ClassVar[str] = "zeroizepy/tree-report/1"
@@ -64,6 +65,7 @@ class TreeReport(JsonForm):
     directories_left: int = 0
     error: str | None = None
     seconds: float = 0.0
+    finished: str = field(default_factory=now_text)
 
     @property
     def files(self) -> int:
