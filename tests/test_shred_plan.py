@@ -269,10 +269,11 @@ def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
         start = struct.unpack_from("=Q", buffer)[0]
         starts.append(start)
-        struct.pack_into("=L", buffer, 20, 256)
-        for index in range(256):
+        room = struct.unpack_from("=L", buffer, 24)[0]
+        struct.pack_into("=L", buffer, 20, room)
+        for index in range(room):
             at = 32 + index * 56
-            last = start + index == 511
+            last = start + index == 519
             struct.pack_into("=QQQ", buffer, at, start + index, 7, 1)
             struct.pack_into("=L", buffer, at + 40, 0x2001 if last else 0)
         return 0
@@ -280,8 +281,8 @@ def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extents_module.fcntl, "ioctl", ioctl)
     found = extents_module.read_extents(0)
     assert found is not None
-    assert (found.kinds, len(found.offsets), found.end) == ({"shared"}, 512, 512)
-    assert starts == [0, 256]
+    assert (found.kinds, len(found.offsets), found.end) == ({"shared"}, 520, 520)
+    assert starts == [0, 8, 264]
 
 
 def test_extents_that_do_not_get_on_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ _ALPHABET = b"abcdefghijklmnopqrstuvwxyz012345"
 """32 letters: a random byte picks one without favour."""
 
 ALPHABET_SIZE = len(_ALPHABET)
+_LETTERS = bytes(_ALPHABET[byte % ALPHABET_SIZE] for byte in range(256))
 
 _ATTEMPTS = 64
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.EPERM)
@@ -52,7 +53,7 @@ class NameReplacedError(OSError):
 
 def random_name(length: int) -> str:
     """A name of `length` letters and digits."""
-    return bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(length)).decode("ascii")
+    return os.urandom(length).translate(_LETTERS).decode("ascii")
 
 
 def is_ours(directory: int, name: str, fd: int) -> bool:

@@ -1,0 +1,127 @@
+"""A directory as the command line shows it: counts by verdict, failures, JSON, and one failure line."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from zeroizepy.cli import errors, trees
+from zeroizepy.cli.console import Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERDICTS = ("overwritten", "not_in_place")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A tree of twelve files."""
+    for number in range(12):
+        folder = tmp_path / "root" / f"folder-{number % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file-{number}").write_bytes(b"x" * 5000)
+    return tmp_path / "root"
+
+
+def shown(capsys: pytest.CaptureFixture[str], outcome: trees.TreeOutcome) -> str:
+    """What stdout gets for a tree."""
+    assert outcome.report is not None
+    trees.show_tree(Output(), outcome.report)
+    return capsys.readouterr().out
+
+
+def test_a_tree_that_went(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each verdict with its count; no failure; JSON that can be written."""
+    outcome = trees.shred_one_tree(str(root), quiet=True, options={"passes": 1})
+    out = shown(capsys, outcome)
+    assert outcome.failure is None
+    assert not root.exists()
+    assert out.splitlines()[0].split() in [["verdict", f"{name}:", "12"] for name in VERDICTS]
+    assert "12 unlinked; directories: 4 removed, 0 left" in out
+    assert outcome.report is not None
+    assert json.loads(outcome.report.to_json())["unlinked"] == 12
+
+
+def test_failures_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The failure line names the first one and how many there are; the list has each of them, escaped."""
+    for name in ("locked", "also\x1b[31m"):
+        (root / name).write_text("x")
+        (root / name).chmod(0o400)
+    outcome = trees.shred_one_tree(str(root), quiet=True, options={"passes": 1})
+    out = shown(capsys, outcome)
+    assert outcome.failure is not None
+    assert outcome.failure.status == errors.FAILED
+    assert "2 files or directories failed, such as" in outcome.failure.fault
+    assert out.count("failed ") == 2
+    assert "\x1b[31m" not in out
+
+
+def test_a_dry_run_shows_what_is_expected(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts of the verdicts to come, and nothing that claims to have happened."""
+    out = shown(capsys, trees.shred_one_tree(str(root), quiet=True, options={"dry_run": True}))
+    assert out.splitlines()[0].split()[0] == "expected"
+    assert "unlinked" not in out
+    assert len([path for path in root.rglob("*") if path.is_file()]) == 12
+
+
+def test_what_is_no_directory(tmp_path: Path) -> None:
+    """A missing path and a file: one failure each, with the path."""
+    (tmp_path / "file").write_text("x")
+    missing = trees.shred_one_tree(str(tmp_path / "missing"), quiet=True, options={})
+    file = trees.shred_one_tree(str(tmp_path / "file"), quiet=True, options={})
+    assert missing.failure is not None
+    assert missing.failure.fault == f"{tmp_path}/missing: no such directory"
+    assert file.failure is not None
+    assert (file.failure.fault, file.failure.hint) == (
+        f"{tmp_path}/file: is not a directory",
+        "secure_delete takes what is none",
+    )
+
+
+def test_the_bar_ends_where_the_bytes_do(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look beforehand gives the whole, read-backs included, and what is done never passes it."""
+    seen: list[tuple[int, int]] = []
+
+    class Bar:
+        def __call__(self, done: int, total: int) -> None:
+            seen.append((done, total))
+
+    class Shown:
+        def __enter__(self) -> Bar:
+            return Bar()
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(trees, "progress_bar", lambda *_, **__: Shown())
+    outcome = trees.shred_one_tree(str(root), quiet=False, options={"passes": 2, "verify": True})
+    assert outcome.failure is None
+    assert seen[0][1] >= 12 * 5000 * 3
+    assert all(done <= total for done, total in seen)
+    assert seen[-1][0] == seen[-1][1] >= 12 * 5000 * 3
+
+
+def test_interruption_says_what_stands(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: status 130, and how many files stay in which state."""
+
+    class Bar:
+        def __call__(self, *_: int) -> None:
+            raise KeyboardInterrupt
+
+    class Shown:
+        def __enter__(self) -> Bar:
+            return Bar()
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(trees, "progress_bar", lambda *_, **__: Shown())
+    outcome = trees.shred_one_tree(str(root), quiet=False, options={"passes": 2})
+    assert outcome.failure is not None
+    assert outcome.failure.status == errors.INTERRUPTED
+    assert "12 files stay, partly overwritten or under a random name" in outcome.failure.fault
+    assert sum(len(files) for _, _, files in os.walk(root)) == 12
