@@ -50,22 +50,6 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
     return cell;
 }
 
-/* Pin a key and check that the cell is one. */
-static int
-use_key(uint64_t key, uint8_t **bytes_out)
-{
-    size_t length;
-    int const status = zpy_cell_pin(key, false, bytes_out, &length);
-    if (status != ZPY_OK) {
-        return status;
-    }
-    if (length != KEY_BYTES + sizeof(crypto_aead_aes256gcm_state)) {
-        (void) zpy_cell_unpin(key); /* The answer is that this is no key, whatever its state. */
-        return ZPY_INVALID;
-    }
-    return ZPY_OK;
-}
-
 int
 zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                 uint8_t *nonce_out, uint8_t *out)
@@ -74,7 +58,7 @@ zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t con
     if (length > crypto_aead_aes256gcm_MESSAGEBYTES_MAX) {
         return ZPY_RANGE;
     }
-    int status = use_key(key, &bytes);
+    int status = zpy_cell_pin_key(key, KEY_BYTES + sizeof(crypto_aead_aes256gcm_state), &bytes);
     if (status != ZPY_OK) {
         return status;
     }
@@ -100,7 +84,7 @@ zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t cons
     if (length < TAG_BYTES || length - TAG_BYTES > crypto_aead_aes256gcm_MESSAGEBYTES_MAX) {
         return ZPY_RANGE;
     }
-    int status = use_key(key, &bytes);
+    int status = zpy_cell_pin_key(key, KEY_BYTES + sizeof(crypto_aead_aes256gcm_state), &bytes);
     if (status != ZPY_OK) {
         return status;
     }

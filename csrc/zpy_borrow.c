@@ -179,6 +179,18 @@ zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *length_
 }
 
 int
+zpy_cell_pin_key(uint64_t cell, size_t length, uint8_t **data_out)
+{
+    size_t held;
+    int const status = zpy_cell_pin(cell, false, data_out, &held);
+    if (status == ZPY_OK && held != length) {
+        (void) zpy_cell_unpin(cell); /* The answer is that this is no such key, whatever its state. */
+        return ZPY_INVALID;
+    }
+    return status;
+}
+
+int
 zpy_cell_unpin(uint64_t cell)
 {
     int const saved = errno;

@@ -31,8 +31,6 @@ has_generator(int generator)
 int
 zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request)
 {
-    uint8_t *stream_key;
-    size_t length;
     *filler = (struct zpy_filler){.stream_number = request->stream_number,
                                   .generator = request->generator,
                                   .pattern = request->pattern,
@@ -43,16 +41,12 @@ zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *reques
     if (!has_generator(request->generator)) {
         return ZPY_UNSUPPORTED;
     }
-    int const status = zpy_cell_pin(request->stream_key, false, &stream_key, &length);
-    if (status != ZPY_OK) {
-        return status;
+    uint8_t *stream_key;
+    int const status = zpy_cell_pin_key(request->stream_key, STREAM_KEY_BYTES, &stream_key);
+    if (status == ZPY_OK) {
+        filler->stream_key = stream_key;
     }
-    filler->stream_key = stream_key;
-    if (length != STREAM_KEY_BYTES) {
-        (void) zpy_cell_unpin(request->stream_key); /* The answer is that this is no stream key. */
-        return ZPY_INVALID;
-    }
-    return ZPY_OK;
+    return status;
 }
 
 int

@@ -185,6 +185,8 @@ bool zpy_lock_missed_wipe(void);
 /* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. Who writes to the bytes says so, or a
  * sealed cell forgets it. */
 int zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *length_out);
+/* The same to read a cell of exactly this length: ZPY_INVALID for any other, which then is no key of the kind that was meant. */
+int zpy_cell_pin_key(uint64_t cell, size_t length, uint8_t **data_out);
 /* Drop one pin. Returns the cell's state, so that work done meanwhile is known to be whole or not. Keeps errno. */
 int zpy_cell_unpin(uint64_t cell);
 void zpy_cells_after_fork(void);

@@ -71,24 +71,11 @@ zpy_sign_create(uint8_t const *seed, uint32_t options, uint64_t ttl_ns)
     return cell;
 }
 
-/* Pin a key and check that the cell is one. */
-static int
-use_key(uint64_t key, uint8_t **bytes_out)
-{
-    size_t length;
-    int const status = zpy_cell_pin(key, false, bytes_out, &length);
-    if (status == ZPY_OK && length != KEY_BYTES) {
-        (void) zpy_cell_unpin(key); /* The answer is that this is no key, whatever its state. */
-        return ZPY_INVALID;
-    }
-    return status;
-}
-
 int
 zpy_sign_public(uint64_t key, uint8_t *out)
 {
     uint8_t *bytes;
-    int status = use_key(key, &bytes);
+    int status = zpy_cell_pin_key(key, KEY_BYTES, &bytes);
     if (status != ZPY_OK) {
         return status;
     }
@@ -106,7 +93,7 @@ int
 zpy_sign_detached(uint64_t key, uint8_t const *message, size_t length, uint8_t *signature_out)
 {
     uint8_t *bytes;
-    int status = use_key(key, &bytes);
+    int status = zpy_cell_pin_key(key, KEY_BYTES, &bytes);
     if (status != ZPY_OK) {
         return status;
     }

@@ -59,7 +59,6 @@ _EXPLANATIONS = {
     "in_use": "the device is in use",
     "journal_mode_unknown": "the system would not say whether data goes to the journal first, which keeps copies",
     "journal_not_wiped": "the file system's journal could not be zeroed, and it may keep copies",
-    "kept": "the file was to be kept, and now holds the last pass",
     "missing": "there is no such file",
     "mount_point": "another file system or folder is mounted there",
     "mounted": "the device or a partition of it is mounted",
