@@ -8,6 +8,8 @@ import resource
 import socket
 import stat
 import subprocess
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -474,6 +476,41 @@ def test_a_run_with_few_descriptors(root: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (report.unlinked, report.failed) == (200, 0)
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_without_threads(root: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Where no thread, or no further one, can be started, the same is done."""
+    start, started = threading.Thread.start, []
+
+    def refused(thread: threading.Thread) -> None:
+        if len(started) >= after:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    fill(root, 60)
+    report = shred_tree(root, passes=1, pattern="zeros")
+    assert (report.unlinked, report.failed, root.exists(), len(started)) == (60, 0, False, after)
+
+
+def test_what_goes_wrong_in_a_helper_ends_the_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that is no failure of a file is raised, whichever thread met it, with the report."""
+    cut = steps.FileRun.truncate
+
+    def failing(run: steps.FileRun) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        time.sleep(0.05)
+        cut(run)
+
+    monkeypatch.setattr(steps.FileRun, "truncate", failing)
+    fill(root, 60)
+    with pytest.raises(MemoryError) as caught:
+        shred_tree(root, passes=1)
+    assert vars(caught.value)["report"].unlinked == 0
+    assert len(list(root.rglob("file-*"))) == 60
 
 
 def test_one_warning_for_all(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

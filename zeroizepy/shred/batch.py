@@ -180,23 +180,31 @@ class Batch:
     def _cut(self, files: list[tuple[Ticket, FileRun]]) -> None:
         """Give the blocks back, some files at a time: a file system may tell the device of each, and wait for that."""
         todo = deque(files)
+        faults: list[BaseException] = []
 
         def work() -> None:
-            with suppress(IndexError):  # Of popleft, when nothing is left.
-                while True:
+            try:
+                while todo:
                     ticket, run = todo.popleft()
                     self._take(ticket, "remove", run.truncate)
+            except IndexError:
+                pass  # Another took the last one.
+            except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits for this one.
+                faults.append(error)
 
         helpers = [threading.Thread(target=work) for _ in range(min(_CUTTERS, len(files) // SHARED_FROM))]
         try:
-            for helper in helpers:
-                helper.start()
+            with suppress(RuntimeError):  # No thread to be had: then there are fewer, or none.
+                for helper in helpers:
+                    helper.start()
             work()
         finally:
             todo.clear()
             for helper in helpers:
                 if helper.ident is not None:
                     helper.join()
+        if faults:
+            raise faults[0]
 
     def _hide(self) -> None:
         crowd = Counter(ticket.run.found.directory for ticket in self._live())

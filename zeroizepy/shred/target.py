@@ -32,7 +32,7 @@ __all__ = [
 
 _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_DIRECTORY | os.O_CLOEXEC
-O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
+O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
 
 
 @dataclass(frozen=True, slots=True)
