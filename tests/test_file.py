@@ -510,6 +510,7 @@ def test_swap_right_before_the_rename_is_undone(tmp_path: Path, monkeypatch: pyt
     rename = names.rename_noreplace
 
     def swap(directory: int, name: str, new_name: str) -> None:
+        monkeypatch.setattr(names, "rename_noreplace", rename)
         path.rename(tmp_path / "moved")
         path.write_bytes(b"newcomer")
         rename(directory, name, new_name)
@@ -524,20 +525,20 @@ def test_swap_right_before_the_rename_is_undone(tmp_path: Path, monkeypatch: pyt
 def test_a_newcomer_that_cannot_go_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the caught newcomer's name is taken again, nothing is replaced and the error tells where it is."""
     path = make(tmp_path / "file")
-    rename, link = names.rename_noreplace, os.link
+    rename = names.rename_noreplace
 
     def swap(directory: int, name: str, _new_name: str) -> None:
+        monkeypatch.setattr(names, "rename_noreplace", take_name_again)
         path.rename(tmp_path / "moved")
         path.write_bytes(b"newcomer")
         rename(directory, name, "zzzz")
 
-    def take_name_again(*arguments: Any, **more: Any) -> None:
+    def take_name_again(directory: int, name: str, new_name: str) -> None:
         path.write_bytes(b"third")
-        link(*arguments, **more)
+        rename(directory, name, new_name)
 
     monkeypatch.setattr(names, "random_name", lambda length: "z" * length)
     monkeypatch.setattr(names, "rename_noreplace", swap)
-    monkeypatch.setattr(os, "link", take_name_again)
     with pytest.raises(FileAccessError, match="now called 'zzzz'"):
         secure_delete(path, passes=1)
     assert path.read_bytes() == b"third"

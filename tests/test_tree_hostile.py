@@ -14,7 +14,7 @@ import pytest
 from support.children import Child
 
 from zeroizepy.file import shred_tree
-from zeroizepy.shred import batch, trees
+from zeroizepy.shred import batch, names, trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -286,3 +286,33 @@ def test_somebody_elses_file_as_journal(tmp_path: Path) -> None:
         shred_tree(root, journal=letter)
     assert letter.read_text() == "Dear Sir or Madam,"
     assert len([path for path in root.rglob("file-*") if path.is_file()]) == 5
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["name-free", "name-taken-again"])
+def test_a_directory_that_is_swapped_in_keeps_its_name_or_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, taken: bool
+) -> None:
+    """A directory moved into place just before the rename gets its name back, or the report says what it is called."""
+    root, bystander = tmp_path / "root", tmp_path / "bystander"
+    (root / "inner").mkdir(parents=True)
+    bystander.mkdir()
+    (bystander / "precious").write_bytes(b"precious")
+    rename = names.rename_noreplace
+    swapped: list[str] = []
+
+    def swapping(directory: int, name: str, new_name: str) -> None:
+        first = name == "inner" and not swapped
+        if first:
+            swapped.append(new_name)
+            (root / "inner").rename(tmp_path / "aside")
+            bystander.rename(root / "inner")
+        rename(directory, name, new_name)
+        if first and taken:
+            (root / "inner").mkdir()
+
+    monkeypatch.setattr(names, "rename_noreplace", swapping)
+    report = shred_tree(root)
+    kept = swapped[0] if taken else "inner"
+    assert (root / kept / "precious").read_bytes() == b"precious"
+    errors = [failure.error or "" for failure in report.failures]
+    assert any((repr(kept) if taken else "that file was left alone") in error for error in errors), errors

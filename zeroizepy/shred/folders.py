@@ -182,10 +182,13 @@ class Folders:
                     del lengths[each]
             self._flush(lengths)
 
-    @staticmethod
-    def _hide_once(each: _Leaving, length: int) -> bool:
+    def _hide_once(self, each: _Leaving, length: int) -> bool:
         try:
             each.folder.name = names.rename(each.parent, each.folder.name, length, each.fd)
+        except names.NameReplacedError as error:
+            # Only this error knows where a bystander is that could not be given its name back.
+            self.fail(each.folder, "replaced", f"cannot be renamed: {error.strerror}")
+            return False
         except OSError:
             return False  # The removal says what is wrong; a name that cannot be hidden does not stop it.
         return True

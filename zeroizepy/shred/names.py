@@ -81,11 +81,22 @@ def _make_placeholder(directory: int, length: int) -> str:
 def _give_back(directory: int, hidden: str, name: str) -> NameReplacedError:
     """Put a bystander that was moved by a race back under its name, never over another file. Returns what to raise."""
     try:
+        # A link is not enough: directories have no second name, and some file systems have none at all.
+        rename_noreplace(directory, hidden, name)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_CALL or not _move_by_link(directory, hidden, name):
+            return NameReplacedError(name, moved_to=hidden)
+    return NameReplacedError(name)
+
+
+def _move_by_link(directory: int, hidden: str, name: str) -> bool:
+    """Rename without replacing where no call does that. False when it could not be done, and nothing has changed."""
+    try:
         os.link(hidden, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except OSError:
-        return NameReplacedError(name, moved_to=hidden)
+        return False
     os.unlink(hidden, dir_fd=directory)
-    return NameReplacedError(name)
+    return True
 
 
 def lengths(name: str) -> tuple[int, ...]:
