@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zeroizepy._lib import lib
+from zeroizepy.file import secure_delete
 from zeroizepy.shred.options import Pattern
 from zeroizepy.shred.passes import SpanWriter, set_direct
+from zeroizepy.shred.steps import FileRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,3 +78,21 @@ def test_each_stream_and_each_writer_is_another(fd: int, generator: int) -> None
         for result in (writer.compare(fd, 0, SIZE, 2, direct=False), other.compare(fd, 0, SIZE, 1, direct=False)):
             assert result.different
             assert result.done_bytes < 16
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before-the-first-write", "after-a-pass"])
+def test_what_another_program_appended_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, begun: bool) -> None:
+    """A run that fails and leaves its file does not cut off what was added to it meanwhile."""
+    path = tmp_path / "log"
+    path.write_bytes(bytes(5000))
+
+    def append(*_: object) -> None:
+        with path.open("ab") as file:
+            file.write(b"added" * 4000)
+        raise MemoryError("stop here")
+
+    if not begun:
+        monkeypatch.setattr(FileRun, "new_writer", append)
+    with pytest.raises(MemoryError, match="stop here"):
+        secure_delete(path, passes=1, progress=append if begun else None)
+    assert path.read_bytes().endswith(b"added" * 4000)

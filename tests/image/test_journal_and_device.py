@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from image.disk import extents_of
 
 from zeroizepy.file import secure_delete
 
@@ -78,6 +79,18 @@ def test_the_old_blocks_are_read_from_the_device(
     assert disk.hits(nonce) == 0
 
 
+def write_to_device(path: Path, data: bytes, place: int) -> None:
+    """Write to the block device that a file lies on, behind the file system."""
+    number = path.stat().st_dev
+    with open(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/uevent") as uevent:
+        name = next(line.split("=")[1].strip() for line in uevent if line.startswith("DEVNAME="))
+    fd = os.open(f"/dev/{name}", os.O_RDWR | os.O_SYNC)
+    try:
+        os.pwrite(fd, data, place)
+    finally:
+        os.close(fd)
+
+
 def test_a_change_behind_the_file_system_is_found(
     new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path]
 ) -> None:
@@ -90,13 +103,7 @@ def test_a_change_behind_the_file_system_is_found(
     def corrupt(done: int, total: int) -> None:
         # Read so far: one pass and the comparison of the file; the device comes next.
         if done == total * 2 // 3:
-            with open(f"/sys/dev/block/{os.major(path.stat().st_dev)}:{os.minor(path.stat().st_dev)}/uevent") as uevent:
-                name = next(line.split("=")[1].strip() for line in uevent if line.startswith("DEVNAME="))
-            fd = os.open(f"/dev/{name}", os.O_RDWR | os.O_SYNC)
-            try:
-                os.pwrite(fd, b"\x55", place + 5000)
-            finally:
-                os.close(fd)
+            write_to_device(path, b"\x55", place + 5000)
 
     with pytest.raises(OSError, match="byte 5000 read back is not what was written") as caught:
         secure_delete(path, passes=1, pattern="zeros", verify="device", progress=corrupt)
@@ -131,3 +138,27 @@ def test_btrfs_without_copy_on_write(
         assert report.verdict == "not_in_place"
         assert "file_system:btrfs" in report.reasons
         assert disk.hits(nonce) > 0
+
+
+def test_an_encrypted_file_is_not_called_verified(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path]
+) -> None:
+    """Where ext4 encrypts a file it reads from the page cache, whatever was asked: damage on the device goes unseen."""
+    disk = new_disk("ext4", "-b", "4096", "-O", "encrypt", mount="test_dummy_encryption")
+    folder = disk.mountpoint / "encrypted"
+    folder.mkdir()
+    path = marked_file(folder / "file", nonce, 20_000)
+    place = extents_of(path)[0].physical
+    damaged: list[int] = []
+
+    def damage(done: int, _total: int) -> None:
+        if not damaged:
+            os.sync()
+            write_to_device(path, bytes(4096), place)
+            damaged.append(done)
+
+    report = secure_delete(path, passes=1, verify="device", progress=damage)
+    assert damaged
+    assert (report.verdict, report.verified, report.device_verified) == ("overwritten", False, False)
+    assert "verify_cached" in report.notes
+    assert any(note.startswith("device_not_read:") for note in report.notes)

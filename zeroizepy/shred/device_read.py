@@ -38,6 +38,8 @@ class DeviceReader:
     def __init__(self, fd: int, facts: FileFacts) -> None:
         if facts.extents is None or facts.extents.kinds & _UNPLACED or facts.file_system == "btrfs":
             raise OSError(errno.ENOTSUP, "the file system does not say where on the device the bytes are")
+        if facts.encrypted:
+            raise OSError(errno.ENOTSUP, "the file system encrypts the file, and the device holds other bytes")
         if any((offset | place) % BLOCK_BYTES for offset, place, _ in facts.extents.pieces()):
             raise OSError(errno.ENOTSUP, f"the file's pieces do not begin at multiples of {BLOCK_BYTES} bytes")
         self._facts = facts

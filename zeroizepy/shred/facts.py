@@ -34,7 +34,7 @@ __all__ = [
 
 _READ_BIT = 1 << 30 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 2 << 30
 _GETFLAGS = _READ_BIT | struct.calcsize("l") << 16 | ord("f") << 8 | 1
-_IMMUTABLE_FLAG, _APPEND_FLAG, _JOURNAL_DATA_FLAG, _NOCOW_FLAG = 0x10, 0x20, 0x4000, 0x800000
+_IMMUTABLE_FLAG, _APPEND_FLAG, _ENCRYPTED_FLAG, _JOURNAL_DATA_FLAG, _NOCOW_FLAG = 0x10, 0x20, 0x800, 0x4000, 0x800000
 
 _SYS_BLOCK = "/sys/dev/block"
 _PROC_FS = "/proc/fs"
@@ -95,6 +95,7 @@ class FileFacts:
         media: The block device below.
         block_bytes: The file system's unit of space: a file's last one is its own to the end.
         no_cow: The file has the attribute that keeps btrfs from writing elsewhere.
+        encrypted: The file system encrypts it (fscrypt): its blocks hold something else than what is read and written.
         attributes: Names of the extended attributes that programs stored values in.
         open_elsewhere: Another descriptor of it is open; None when the system would not say.
     """
@@ -108,6 +109,7 @@ class FileFacts:
     media: Media
     block_bytes: int = 4096
     no_cow: bool = False
+    encrypted: bool = False
     attributes: tuple[str, ...] = ()
     open_elsewhere: bool | None = None
 
@@ -266,6 +268,7 @@ def read_facts(fd: int, around: Surroundings | None = None) -> FileFacts:
         media=around.media,
         block_bytes=os.fstatvfs(fd).f_bsize,
         no_cow=bool((flags or 0) & _NOCOW_FLAG),
+        encrypted=bool((flags or 0) & _ENCRYPTED_FLAG),
         attributes=_attributes(fd),
         open_elsewhere=_is_open_elsewhere(fd),
     )

@@ -171,14 +171,13 @@ def make_plan(
 def direct_reads_hold(facts: FileFacts) -> bool:
     """Whether reads under O_DIRECT are known to come from the device.
 
-    Where data is journalled, encoded or inline, and on file systems that are not known here, the kernel takes the flag
-    and may read from the page cache all the same.
+    Where data is journalled, encrypted, encoded or inline, and on file systems that are not known here, the kernel
+    takes the flag and may read from the page cache all the same.
     """
     kinds = _kinds(facts)
     known = facts.extents is not None or facts.file_system not in _HAS_FIEMAP
-    return (
-        _is_in_place(facts) and facts.data_journal is False and known and not kinds & {"inline", "encoded", "unknown"}
-    )
+    is_plain = facts.data_journal is False and not facts.encrypted
+    return _is_in_place(facts) and is_plain and known and not kinds & {"inline", "encoded", "unknown"}
 
 
 def warning_text(plan: ShredPlan) -> str | None:

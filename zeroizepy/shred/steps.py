@@ -66,6 +66,7 @@ class FileRun(NameRun):
         self.direct = False
         self.verified = self.device_verified = self.journal_wiped = False
         self.done_bytes = self.skipped_bytes = 0
+        self._reached = 0  # Where the furthest write can have ended.
 
     def _read_facts(self, ask: Callable[[int], FileFacts]) -> FileFacts:
         try:
@@ -110,6 +111,7 @@ class FileRun(NameRun):
         written = 0
         self.passes.append(PassReport(pattern, 0, synced=False))
         for start, stop in self._spans():
+            self._reached = max(self._reached, stop)
             result = writer.write(self.fd, start, stop, number, direct=self.direct, skip_limit=self._may_skip())
             written += self._account(result)
             self.passes[-1] = PassReport(pattern, written, synced=False)
@@ -260,8 +262,11 @@ class FileRun(NameRun):
     # ---- what becomes of the file ----
 
     def restore_size(self) -> None:
-        """Give a file that stays its old size: the passes went on to the end of its last block."""
-        if os.fstat(self.fd).st_size > self.plan.size_bytes:
+        """Give a file that stays its old size: the passes went on to the end of its last block.
+
+        What lies further is not from here: another program has added to the file, and keeps that.
+        """
+        if self.plan.size_bytes < os.fstat(self.fd).st_size <= self._reached:
             set_direct(self.fd, wanted=False)
             os.ftruncate(self.fd, self.plan.size_bytes)
 
