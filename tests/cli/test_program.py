@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from zeroizepy.cli import errors
+from zeroizepy.cli.demo import _Steps
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -89,6 +92,34 @@ def test_demo_under_a_small_lock_limit(run_script: Script) -> None:
     """64 KiB is what many systems give; the demo fits."""
     done = run_script(lock_limit(64 << 10), "demo")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_demo_makes_no_copy_where_nothing_can_be_locked(run_script: Script, tmp_path: Path) -> None:
+    """A lock limit of 0: refused before there is a plaintext copy, which could not be shredded there."""
+    done = run_script(lock_limit(0), "demo", TMPDIR=str(tmp_path), ZEROIZEPY_STATE_DIR=str(tmp_path / "state"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[0] == "zeroizepy: error: no memory can be locked"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_reader_that_goes_away_fails_no_step_of_the_demo() -> None:
+    """`zeroizepy demo | head -3` says nothing of steps that came out otherwise than claimed."""
+    steps = _Steps()
+    with pytest.raises(BrokenPipeError), steps.step("A step"):
+        raise BrokenPipeError
+    assert steps.failed == []
+
+
+def test_failing_clean_up_is_told_beside_the_first_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a session leaves behind when a command fails for another reason stands on stderr, too."""
+    failure = errors.Failure("no memory can be locked", "raise the limit")
+    failure.__dict__["__notes__"] = ["the session's clean-up failed: [Errno 1] may not be removed: '/tmp/copy'"]
+    assert errors.report(failure) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "zeroizepy: error: no memory can be locked",
+        "zeroizepy: hint: raise the limit",
+        "zeroizepy: error: the session's clean-up failed: [Errno 1] may not be removed: '/tmp/copy'",
+    ]
 
 
 @needs_linux
@@ -245,14 +276,22 @@ def test_limits_stand_in_the_help(cli: Cli) -> None:
     assert "it is not locked" in " ".join(cli("encrypt", "--help").out.split())
 
 
-@pytest.mark.parametrize(("arguments", "fault"), [([], "a command is missing"), (["frob"], "no such command 'frob'")])
-def test_bad_usage(cli: Cli, arguments: list[str], fault: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "fault", "where"),
+    [
+        ([], "a command is missing: demo, ", ""),
+        (["frob"], "no such command 'frob'", ""),
+        (["audit"], "a command is missing: append, ", " audit"),
+        (["audit", "frob"], "no such command 'frob'", " audit"),
+    ],
+)
+def test_bad_usage(cli: Cli, arguments: list[str], fault: str, where: str) -> None:
     """Status 2 and two lines."""
     result = cli(*arguments)
     assert (result.status, result.out) == (2, "")
     first, second = result.errors()
     assert first.startswith(f"zeroizepy: error: {fault}")
-    assert second == "zeroizepy: hint: see 'zeroizepy --help'"
+    assert second == f"zeroizepy: hint: see 'zeroizepy{where} --help'"
 
 
 @pytest.mark.parametrize("variable", ["ZEROIZEPY_BACKEND", "ZEROIZEPY_LOCK_BUDGET"])

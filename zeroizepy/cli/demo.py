@@ -63,6 +63,8 @@ class _Steps:
         self.output.title(f"{self._number}. {title}")
         try:
             yield
+        except BrokenPipeError:
+            raise  # Nobody reads on: no step has failed by that.
         except Exception as error:  # noqa: BLE001 - whatever happens in a step is an outcome to show.
             found = describe(error)
             self.claim(found.fault + (f"; {found.hint}" if found.hint else ""), held=False)
@@ -237,15 +239,16 @@ def demo_command(file: str | None) -> int:
     """
     path = file if file is not None else os.path.abspath(zeroizepy.cell.__file__)
     steps = _Steps()
+    try:
+        # Before there is a copy: where nothing can be locked, the copy could not be shredded either.
+        secret, key = CypherCell.generate(_SECRET_BYTES), CryptoKey.generate()
+    except LockLimitError as error:
+        raise Failure(
+            "no memory can be locked", "raise the hard limit (ulimit -H -l shows it); see 'zeroizepy doctor'"
+        ) from error
     with SecureSession() as session:
         copy = _copy(path, session)
         steps.output.line(f"zeroizepy {zeroizepy.__version__}: a demonstration on a copy of {path}", "bold")
-        try:
-            secret, key = CypherCell.generate(_SECRET_BYTES), CryptoKey.generate()
-        except LockLimitError as error:
-            raise Failure(
-                "no memory can be locked", "raise the hard limit (ulimit -H -l shows it); see 'zeroizepy doctor'"
-            ) from error
         with steps.step("A secret goes into a cell"):
             _show_secret(steps, secret)
         sealed = None

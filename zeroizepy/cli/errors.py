@@ -143,6 +143,10 @@ def report(error: BaseException, path: str | None = None) -> int:
     say(f"error: {failure.fault}")
     if failure.hint:
         say(f"hint: {failure.hint}")
+    if isinstance(error, (Failure, KeyboardInterrupt, OSError, ZeroizeError)):
+        # What went wrong besides, such as a session's clean-up: something may be left that the first fault hides.
+        for note in getattr(error, "__notes__", ()):
+            say(f"error: {note}")
     if os.environ.get(_TRACEBACK_VARIABLE) == "1" and not isinstance(error, (Failure, ClickException)):
         with suppress(OSError):
             traceback.print_exception(type(error), error, error.__traceback__)
