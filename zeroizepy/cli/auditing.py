@@ -32,13 +32,16 @@ def _failure(error: AuditError) -> Failure:
     return Failure(printable(fault), hint or None)
 
 
-@click.group("audit")
-def audit_command() -> None:
+@click.group("audit", invoke_without_command=True)
+@click.pass_context
+def audit_command(ctx: click.Context) -> None:
     """Keep an append-only log of reports in which every entry holds the hash of the one before it.
 
     A changed, removed, added, repeated or moved entry is found. Whoever may write to the file can still write it anew
     as a whole, or cut off its end: to notice that, keep its head (audit head) or a signing key elsewhere.
     """
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError("a command is missing: append, head or verify", ctx)
 
 
 @audit_command.command("append")
