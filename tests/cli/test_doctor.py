@@ -29,7 +29,7 @@ FACTS: dict[str, Any] = {
     "secretmem_refused_by": None,
     "lock_limit": {"soft_bytes": 8 << 20, "hard_bytes": 8 << 20},
     "lock_budget_bytes": 6 << 20,
-    "trial": {"locked": True, "dump_excluded": True, "backing": "secretmem", "fork": "absent"},
+    "trial": {"locked": True, "dump_excluded": True, "backing": "memfd_secret", "fork": "absent"},
     "trial_error": None,
     "core_dumps": {"limit": {"soft_bytes": 0, "hard_bytes": 0}, "pattern": "core", "dumpable": True},
     "swap": [],
@@ -104,7 +104,19 @@ def test_each_finding(changes: dict[str, Any], topic: str, severity: str, remedy
     assert found[topic][0] == severity
     assert remedy in found[topic][1]
     related = {"swap": {"lock"}, "lock": {"swap"}}.get(topic, set()) if "trial" in changes else set()
+    if changes.get("trial", FACTS) is None:  # Nothing is known of where secrets are.
+        related |= {"secretmem", "fork"}
     assert {name for name in TOPICS if found[name][0] != "ok"} <= {topic, *related}
+
+
+def test_nothing_is_claimed_of_secrets_where_none_can_be_made() -> None:
+    """Without a trial secret nothing says where secrets are, or what a child gets of them."""
+    found = judged({"can_lock": False, "trial": None, "trial_error": "Failed to lock memory"})
+    assert {topic: severity for topic, (severity, _) in found.items() if severity != "ok"} == {
+        "lock": "serious",
+        "secretmem": "note",
+        "fork": "note",
+    }
 
 
 def test_own_budget_is_named_first(monkeypatch: pytest.MonkeyPatch) -> None:

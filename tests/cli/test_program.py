@@ -242,6 +242,7 @@ def test_doctor_fails_when_nothing_can_be_locked(run_script: Script) -> None:
     done = run_script(lock_limit(0), "doctor")
     assert done.returncode == 1
     assert "Around this process" in done.stdout
+    assert "in use" not in done.stdout.partition("Around this process")[0].replace("not in use", "")
     first, second = done.stderr.splitlines()
     assert first.startswith("zeroizepy: error: memory cannot be locked: ")
     assert "ulimit -l" in second

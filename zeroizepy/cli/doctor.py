@@ -100,7 +100,8 @@ def _limit_text(limit: dict[str, int | None] | None) -> str:
 def _show_memory(output: Output, found: dict[str, Any], protection: Protection | None) -> None:
     output.title("Memory for secrets")
     refused = {"kernel": "this kernel does not give it", "ZEROIZEPY_BACKEND": "turned off by ZEROIZEPY_BACKEND=mlock"}
-    secretmem = "in use" if found["secretmem"] else f"not in use: {refused[found['secretmem_refused_by']]}"
+    given = "in use" if protection else "given by this kernel, not tried"
+    secretmem = given if found["secretmem"] else f"not in use: {refused[found['secretmem_refused_by']]}"
     output.fact("memfd_secret", secretmem, "green" if found["secretmem"] else "yellow")
     output.fact("lock limit", _limit_text(found["lock_limit"]))
     output.fact("lock budget", f"{size_text(found['lock_budget_bytes'])} for secrets")
@@ -144,7 +145,7 @@ def _show_surroundings(output: Output, found: dict[str, Any]) -> None:
 
 def _show_build(output: Output, found: dict[str, Any]) -> None:
     output.title("Build")
-    aes = "yes: AES-256-GCM keys and their schedules stay in locked memory"
+    aes = "yes: AES-256-GCM keys and their schedules never leave locked memory"
     no_aes = "no: OpenSSL does AES-GCM, with key schedules on the ordinary heap"
     output.fact("CPU AES", aes if found["cpu_aes"] else no_aes, "green" if found["cpu_aes"] else "yellow")
     output.fact("libsodium", found["libsodium"])

@@ -102,7 +102,7 @@ def _core_dumps(facts: dict[str, Any]) -> Finding:
             "host: sysctl kernel.core_pattern=core; where systemd-coredump takes them: Storage=none in coredump.conf",
         )
     where = f"go to {pattern[1:].split(' ')[0]}" if is_piped else "are written"
-    left_out = trial is None or trial["dump_excluded"] or trial["backing"] == "secretmem"
+    left_out = trial is None or trial["dump_excluded"] or trial["backing"] == "memfd_secret"
     if not left_out:
         return Finding("core_dumps", SERIOUS, f"core dumps {where}, with secrets in them", change)
     return Finding("core_dumps", NOTE, f"core dumps {where}; secrets are left out, copies made of them are not", change)
@@ -121,7 +121,14 @@ def _tracing(facts: dict[str, Any]) -> Finding:
     return Finding("tracing", NOTE, "processes of the same user may read this one's memory", change)
 
 
+def _not_tried(topic: str) -> Finding:
+    """Nothing can be said of secrets where none can be made."""
+    return Finding(topic, NOTE, "not known: no secret could be created", ("mend what 'lock' says first",))
+
+
 def _secretmem(facts: dict[str, Any]) -> Finding:
+    if facts["secretmem"] and facts["trial"] is None:
+        return _not_tried("secretmem")
     if facts["secretmem"]:
         return Finding("secretmem", OK, "secrets are on memfd_secret pages, which root cannot read through /proc")
     if facts["secretmem_refused_by"] == "ZEROIZEPY_BACKEND":
@@ -136,7 +143,9 @@ def _secretmem(facts: dict[str, Any]) -> Finding:
 
 def _fork(facts: dict[str, Any]) -> Finding:
     trial = facts["trial"]
-    if trial is None or trial["fork"] != "inherited":
+    if trial is None:
+        return _not_tried("fork")
+    if trial["fork"] != "inherited":
         return Finding("fork", OK, "forked children do not get secrets")
     change = ("Linux 4.14 or later, with MADV_WIPEONFORK",)
     return Finding("fork", NOTE, "a forked child gets a copy until its fork handler has run", change)
@@ -144,7 +153,7 @@ def _fork(facts: dict[str, Any]) -> Finding:
 
 def _cpu_aes(facts: dict[str, Any]) -> Finding:
     if facts["cpu_aes"]:
-        return Finding("cpu_aes", OK, "AES-256 keys and their schedules stay in locked memory")
+        return Finding("cpu_aes", OK, "AES-256 keys and their schedules never leave locked memory")
     text = "no AES instructions: OpenSSL keeps key schedules on the ordinary heap"
     return Finding("cpu_aes", NOTE, text, ("a CPU, or a virtual machine's CPU type, that has AES-NI and PCLMUL",))
 
