@@ -57,6 +57,29 @@ def test_dry_run(cli: Cli, tmp_path: Path) -> None:
     assert tmp_path.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--limit", "1M"], "about 1.0 MiB, until the limit was reached"),
+        (["--limit", "0"], "about 0 bytes, until the limit was reached"),
+        (["--reserve", "999999T"], "about 0 bytes, until the reserve was reached"),
+        (["--reserve", "4096", "--limit", "20K"], "about 20.0 KiB, until the limit was reached"),
+    ],
+)
+def test_dry_run_heeds_reserve_and_limit(cli: Cli, options: list[str], expected: str) -> None:
+    """It shows what a run with these options would fill, and what would stop it."""
+    result = cli("wipe-free", ".", "--dry-run", *options)
+    assert (result.status, result.err) == (0, "")
+    assert f"would fill     {expected}" in result.out
+
+
+def test_notes_name_options_and_not_arguments(cli: Cli) -> None:
+    """The library's remedy names its argument, and the command line's its option."""
+    result = cli("wipe-free", ".", "--dry-run")
+    assert "not covered; --inodes overwrites them" in result.out
+    assert "=True" not in result.out
+
+
 def test_options_reach_the_library(run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """Each option is the argument that it stands for; without them nothing is asked for."""
     preparation = """

@@ -54,18 +54,27 @@ def _show_slack(output: Output, report: FreeSpaceReport) -> None:
         output.fact("trimmed", f"no: {report.trim_error}", "yellow")
 
 
-def _show(output: Output, report: FreeSpaceReport) -> None:
+def _expected(report: FreeSpaceReport, reserve: int, limit: int | None) -> str:
+    """What a run would fill, and what would stop it."""
+    size_bytes, stop = max(0, report.available_bytes - reserve), "reserve" if reserve else ""
+    if limit is not None and limit < size_bytes:
+        size_bytes, stop = limit, "limit"
+    return f"about {size_text(size_bytes)}{f', until {_STOPS[stop]}' if stop else ''}"
+
+
+def _show(output: Output, report: FreeSpaceReport, reserve: int, limit: int | None) -> None:
     output.line(report.directory, "bold")
     output.fact("file system", report.file_system)
     if report.dry_run:
-        output.fact("would fill", f"about {size_text(report.available_bytes)}")
+        output.fact("free", size_text(report.available_bytes))
+        output.fact("would fill", _expected(report, reserve, limit))
     else:
         stop = _STOPS.get(report.stopped_by or "", "")
         output.fact("overwritten", f"{size_text(report.bytes_written)}{f', until {stop}' if stop else ''}")
         output.fact("not filled", size_text(report.unfilled_bytes))
     _show_slack(output, report)
     for note in report.notes:
-        output.fact("note", note)
+        output.fact("note", note.replace("inodes=True", "--inodes"))
 
 
 def _describe(error: Exception | KeyboardInterrupt, directory: str, report: FreeSpaceReport | None) -> errors.Failure:
@@ -82,7 +91,7 @@ def _describe(error: Exception | KeyboardInterrupt, directory: str, report: Free
 @_size_option("--limit", "Stop after this much.")
 @click.option("--inodes", is_flag=True, help="Overwrite free inodes first, with up to a million empty files.")
 @click.option("--trim", is_flag=True, help="Afterwards tell the device which blocks are free (needs root).")
-@click.option("--dry-run", is_flag=True, help="Write nothing; show how much is free.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; show how much is free and would be filled.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
 def wipe_free_command(
@@ -134,6 +143,6 @@ def wipe_free_command(
     if report is not None and as_json:
         output.document(report.to_dict())
     elif report is not None and not quiet and failure is None:
-        _show(output, report)
+        _show(output, report, reserve or 0, limit)
     status = 0 if failure is None else errors.report(failure)
     return status if output.failure is None else max(status, errors.report(output.failure))
