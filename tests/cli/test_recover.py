@@ -53,7 +53,7 @@ def test_it_shreds_and_says_what(cli: Cli, place: Place) -> None:
     assert lines[0] == str(path.parent)
     assert lines[1].split() == ["directory", "removed"]
     assert lines[2].split()[:2] == ["shredded", f"{path}:"]
-    assert lines[-1] == f"{place.state}: 1 killed, 1 files shredded, 0 live"
+    assert lines[-1] == f"{place.state}: 1 killed, 1 file shredded, 0 live"
     assert not path.parent.exists()
     assert "no session was killed" in run(cli, place).out
 
@@ -64,6 +64,7 @@ def test_a_dry_run(cli: Cli, place: Place) -> None:
     result = run(cli, place, "--dry-run")
     assert (result.status, result.err) == (0, "")
     assert result.out.splitlines()[1].split() == ["directory", "would", "remove"]
+    assert result.out.splitlines()[-1] == f"{place.state}: 1 killed, nothing touched, 0 live"
     assert path.read_bytes() == SECRET
 
 
@@ -94,12 +95,15 @@ def test_what_is_left_fails_until_it_is_forgotten(cli: Cli, place: Place) -> Non
 
 
 def test_a_directory_that_others_can_enter(cli: Cli, place: Place) -> None:
-    """Journals that others could have written are refused in one line."""
+    """Journals that others could have written are refused: fault and remedy, and no word on sessions."""
     place.state.mkdir()
     place.state.chmod(0o755)
     result = run(cli, place)
     assert result.status == 1
-    assert "must belong to the user and have mode 0700" in result.err
+    fault, hint = result.errors()
+    assert "must belong to the user and have mode 0700" in fault
+    assert "ZEROIZEPY_STATE_DIR" in hint
+    assert result.out == ""
 
 
 def test_a_living_session_is_counted(cli: Cli, place: Place) -> None:

@@ -25,6 +25,8 @@ _HINTS = {
 }
 """By the outcome; a path that is done needs none."""
 
+_NO_DIRECTORY = "make it a directory that this user alone can enter, or name another in ZEROIZEPY_STATE_DIR"
+
 
 def _show_item(output: LastingOutput, item: RecoveredItem) -> None:
     output.line(item.path, "bold")
@@ -40,8 +42,11 @@ def _show(output: LastingOutput, report: RecoveryReport) -> None:
     for session in report.sessions:
         for item in session.items:
             _show_item(output, item)
-    files = len(report.reports)
-    done = f"{len(report.sessions)} killed, {files} files shredded" if report.sessions else "no session was killed"
+    if report.error is not None and not report.sessions:
+        return  # Nothing is known of sessions where their directory cannot be read; stderr says that.
+    number = len(report.reports)
+    shredded = "nothing touched" if report.dry_run else f"{number} {'file' if number == 1 else 'files'} shredded"
+    done = f"{len(report.sessions)} killed, {shredded}" if report.sessions else "no session was killed"
     output.line(f"{report.directory}: {done}, {report.live} live")
 
 
@@ -83,7 +88,7 @@ def recover_command(dry_run: bool, forget: bool, as_json: bool, quiet: bool) -> 
         _show(output, report)
     statuses = [_tell_failures(session) for session in report.sessions]
     if report.error is not None:
-        statuses.append(errors.report(errors.Failure(f"{report.directory}: {report.error}")))
+        statuses.append(errors.report(errors.Failure(f"{report.directory}: {report.error}", _NO_DIRECTORY)))
     if output.failure is not None:
         statuses.append(errors.report(output.failure))
     return max(statuses, default=0)
