@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from zeroizepy.file import SCHEMES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -65,7 +67,7 @@ def test_one_failing_path_does_not_stop_the_others(cli: Cli, tmp_path: Path) -> 
         "zeroizepy: error: pipe: is a FIFO",
         "zeroizepy: hint: only regular files are overwritten",
         "zeroizepy: error: folder: is a directory",
-        "zeroizepy: hint: shred_tree takes a directory and all in it",
+        "zeroizepy: hint: -r takes it with all that is in it",
         "zeroizepy: error: missing: no such file",
     ]
     assert result.out.splitlines()[-1].startswith("5 paths: 3 failed, 2 ")
@@ -402,8 +404,38 @@ def test_a_directory_needs_recursive(cli: Cli, tmp_path: Path) -> None:
     tree = make_tree(tmp_path)
     result = cli("shred", "tree")
     assert result.status == 1
-    assert "is a directory" in result.err
+    assert result.errors() == [
+        "zeroizepy: error: tree: is a directory",
+        "zeroizepy: hint: -r takes it with all that is in it",
+    ]
     assert (tree / "one").read_bytes() == b"S" * 5000
+
+
+def test_a_path_through_a_file_has_its_own_remedy(cli: Cli, tmp_path: Path) -> None:
+    """It is no matter of permissions, whatever class of refusal it is."""
+    path = make(tmp_path)
+    result = cli("shred", "report.pdf/")
+    assert result.status == 1
+    assert "is no directory" in result.errors()[1]
+    assert path.exists()
+
+
+def test_what_failed_on_the_way_shows_how_far_it_came(run_script: Script, tmp_path: Path) -> None:
+    """The name could not be removed: the passes that were done are told all the same, and that the name is there."""
+    path = make(tmp_path)
+    preparation = """
+        import errno, os
+        def refuse(*_, **_more):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        os.unlink = os.remove = refuse
+        """
+    done = run_script(preparation, "shred", "--no-rename", "report.pdf")
+    assert (done.returncode, path.exists()) == (1, True)
+    assert "remove failed" in done.stderr
+    assert "its folder must be writable" in done.stderr
+    assert "overwritten    3 passes over 10000 bytes" in done.stdout
+    assert "name           still there" in done.stdout
+    assert "because        the operation failed (remove:EACCES)" in done.stdout
 
 
 def test_recursive_needs_somebody_to_ask(cli: Cli, tmp_path: Path) -> None:
@@ -453,3 +485,9 @@ def test_a_terminal_is_asked_once(terminal: Terminal, tmp_path: Path, answer: by
     assert b"Shred 4 files of" in shown
     assert tree.exists() is not gone
     assert (status == 1) is not gone
+
+
+def test_help_has_each_scheme(cli: Cli) -> None:
+    """Each name in one piece, as it is typed, with the number of its passes."""
+    shown = cli("shred", "--help").out
+    assert all(f"{name} ({len(scheme.passes)})" in shown for name, scheme in SCHEMES.items())

@@ -46,6 +46,23 @@ def test_a_tree_that_went(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(outcome.report.to_json())["unlinked"] == 12
 
 
+@pytest.mark.parametrize("end", [".", "..", "./", "folder-0/.."])
+def test_a_directory_needs_its_own_name(root: Path, end: str) -> None:
+    """A path that ends in no name of its own is refused with a remedy, and nothing in it is touched."""
+    outcome = trees.shred_one_tree(f"{root}/{end}", quiet=True, options={"passes": 1})
+    assert outcome.failure is not None
+    assert outcome.failure.fault == f"{root}/{end}: does not end in the directory's own name"
+    assert "directory above" in (outcome.failure.hint or "")
+    assert sum(len(files) for _, _, files in os.walk(root)) == 12
+
+
+def test_verdicts_are_named_as_for_one_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What had no bytes is "nothing to overwrite", with the words that a single path gets."""
+    (root / "empty").touch()
+    out = shown(capsys, trees.shred_one_tree(str(root), quiet=True, options={"passes": 1}))
+    assert "nothing to overwrite: 1" in out
+
+
 def test_failures_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The failure line names the first one and how many there are; the list has each of them, escaped."""
     for name in ("locked", "also\x1b[31m"):

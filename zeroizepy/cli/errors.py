@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -26,6 +27,7 @@ _HINTS = {
     "partition": "--partition overwrites it alone",
     "swap_signature": "--swap overwrites it",
     "permission": "run it as the owner of the file, or check the permissions of its folder",
+    "failed:remove:EACCES": "its folder must be writable; --keep leaves the file, overwritten, under its name",
 }
 """By the reason in a report, where the library's own remedy speaks of Python arguments."""
 
@@ -89,6 +91,8 @@ def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | Non
     if where is not None:
         fault = f"{os.fsdecode(where)}: {fault}"
     reasons = getattr(getattr(error, "report", None), "reasons", ())
+    if error.errno == errno.ENOTDIR and "permission" in reasons:  # The reason's name is wider than the word.
+        return fault, "a part of the path is no directory; check how it is written"
     return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), hint)
 
 

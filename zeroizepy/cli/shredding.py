@@ -7,6 +7,8 @@ import warnings
 from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from inspect import cleandoc
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -182,6 +184,8 @@ def _one(path: str, progress: Callable[[int, int], None] | None, options: dict[s
         found = _report_of(error)
         failure = errors.Failure(f"interrupted: {path} {_state(path, found)}", None, errors.INTERRUPTED)
         return _Outcome(path, found, failure, "interrupted")
+    except IsADirectoryError:
+        return _Outcome(path, None, errors.Failure(f"{path}: is a directory", "-r takes it with all that is in it"))
     except Exception as error:  # noqa: BLE001 - one failing path does not stop the others.
         return _Outcome(path, _report_of(error), errors.describe(error, path))
     if not report.existed:
@@ -275,6 +279,10 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
     elif report is not None and report.verdict == "refused":
         output.line(outcome.path, "bold")
         output.fact("verdict", "refused", verdict_style("refused"))
+    elif report is not None and report.passes and outcome.counted_as == "failed":
+        # It failed on the way, and what became of the bytes until then is as good to know as ever.
+        output.line(outcome.path, "bold")
+        show_report(output, report)
 
 
 @click.command("shred")
@@ -290,14 +298,26 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
 )
 @click.option("--scheme", type=click.Choice(sorted(SCHEMES)), metavar="NAME", help="In place of -n and --pattern.")
 @click.option("--verify", is_flag=True, help="Read the last pass back and compare.")
-@click.option("--verify-device", is_flag=True, help="Read it from the block device, too (root).")
-@click.option("--keep", is_flag=True, help="Overwrite and do not unlink.")
-@click.option("--wipe-journal", is_flag=True, help="Zero the journal of ext4 afterwards (root).")
+@click.option(
+    "--verify-device",
+    is_flag=True,
+    help="Read it from the block device, too (root); a note tells where that could not be done.",
+)
+@click.option("--keep", is_flag=True, help="Overwrite and do not unlink; not with -r.")
+@click.option("--wipe-journal", is_flag=True, help="Zero the journal of ext4 afterwards (root); not with -r.")
 @click.option("--no-rename", is_flag=True, help="Unlink under the old name.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; show the plan and the verdict it would give.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing; show the plan and the verdict to expect. A refusal to write shows only in a real run.",
+)
 @click.option("--force", is_flag=True, help="Take files without owner-write permission.")
 @click.option("--allow-hard-links", is_flag=True, help="Take files with other names; these then hold the new content.")
-@click.option("--follow-symlinks", is_flag=True, help="Shred what a link leads to; otherwise the link is unlinked.")
+@click.option(
+    "--follow-symlinks",
+    is_flag=True,
+    help="Shred what a link leads to, not with -r; otherwise the link is unlinked.",
+)
 @click.option("-r", "--recursive", is_flag=True, help="Take directories with all that is in them; asks once.")
 @click.option("--yes", is_flag=True, help="With -r: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
@@ -330,7 +350,10 @@ def shred_command(
       overwritten_verified  each block was written, and read back as written
       overwritten           each block was written and flushed
       not_in_place          old bytes may remain, for the reasons that follow it
-    The file is unlinked in all three cases.
+      nothing to overwrite  a symbolic link, or a file without bytes
+      refused               nothing was touched
+    Unless it was refused, failed or --keep is given, the file is unlinked. A directory (-r)
+    gets the number of files for each verdict.
 
     \b
     Exit status:
@@ -340,7 +363,11 @@ def shred_command(
       130  Ctrl-C: the path at hand stays, partly overwritten; the state of each is told
     What one path meets does not keep the others from being done.
 
-    Schemes: SCHEMES. One verified pass is enough on a magnetic disk, and no number of passes is on flash.
+    \b
+    Schemes, with their passes:
+    SCHEMES
+
+    One verified pass is enough on a magnetic disk, and no number of passes is on flash.
 
     An overwrite does not reach earlier copies (backups, snapshots, editors, swap), remapped sectors, and cells that a
     flash device keeps; copy-on-write file systems write elsewhere. For data there, encrypt from the start and shred
@@ -394,4 +421,10 @@ def _check_usage(ctx: click.Context, scheme: str | None, *, recursive: bool, onl
         raise click.UsageError("--keep, --wipe-journal and --follow-symlinks are for single files; leave -r out", ctx)
 
 
-shred_command.help = (shred_command.help or "").replace("SCHEMES", ", ".join(sorted(SCHEMES)))
+def _scheme_lines() -> str:
+    """The schemes as they stand in the help; click would break a name at its hyphens."""
+    names = ", ".join(f"{name} ({len(SCHEMES[name].passes)})" for name in sorted(SCHEMES)).replace(" (", "\0(")
+    return "\n  ".join(["", *wrap(names, 74, break_on_hyphens=False)])[1:].replace("\0", " ")
+
+
+shred_command.help = cleandoc(shred_command.help or "").replace("SCHEMES", _scheme_lines())

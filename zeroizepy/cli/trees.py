@@ -55,19 +55,32 @@ def confirm_trees(paths: tuple[str, ...]) -> None:
     """Say how much lies in the directories among the paths, and ask whether to go on.
 
     Raises:
-        Failure: The answer was no, or there is nobody to ask.
+        Failure: The answer was no, or there is nobody to ask, or a path is refused, too.
     """
     directories = [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
     if not directories:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise errors.Failure("nobody can be asked whether to shred whole directories", "give --yes", errors.BAD_USAGE)
+    for path in directories:
+        _check_name(path)
     counts = [count_tree(path) for path in directories]
     files, size_bytes = sum(number for number, _ in counts), sum(size for _, size in counts)
     names = ", ".join(map(errors.printable, directories))
     text = f"Shred {files} files of {size_text(size_bytes)} in {names}? There is no way back"
     if not click.confirm(text, err=True):
         raise errors.Failure("not confirmed; nothing was touched")
+
+
+def _check_name(path: str) -> None:
+    """Refuse what does not end in the directory's own name, by which it is removed in the end.
+
+    Raises:
+        Failure: It ends in `.` or `..`, or is the root.
+    """
+    if os.path.basename(path.rstrip("/")) in ("", os.curdir, os.pardir):
+        hint = "go to the directory above it and name it there, or give what is in it"
+        raise errors.Failure(f"{path}: does not end in the directory's own name", hint)
 
 
 def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOutcome:
@@ -79,6 +92,7 @@ def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOu
         options: Of `shred_tree`, but for `progress` and `on_report`.
     """
     try:
+        _check_name(path)
         with progress_bar(path, quiet=quiet) as bar, warnings.catch_warnings():
             # The report says the same, and more; a warning that memory is not locked is no part of it.
             warnings.simplefilter("ignore")
@@ -120,7 +134,8 @@ def _failed(path: str, report: TreeReport) -> errors.Failure:
 def show_tree(output: Output, report: TreeReport) -> None:
     """What became of a directory: counts by verdict, why, what remains, and the first failures."""
     for verdict, number in sorted(report.verdicts.items()):
-        output.fact("expected" if report.dry_run else "verdict", f"{verdict}: {number}", _STYLES.get(verdict, ""))
+        text = f"{verdict.replace('nothing_to_overwrite', 'nothing to overwrite')}: {number}"
+        output.fact("expected" if report.dry_run else "verdict", text, _STYLES.get(verdict, ""))
     for verdict, number in sorted(report.earlier.items()):
         output.fact("earlier", f"{verdict}: {number}")
     if report.resumed:
