@@ -184,7 +184,16 @@ if TYPE_CHECKING:
         windows_bitlocker_destroy_volume_keys as windows_bitlocker_destroy_volume_keys,
     )
     from .session import (
+        EncryptedFile as EncryptedFile,
+    )
+    from .session import (
+        RecoveryReport as RecoveryReport,
+    )
+    from .session import (
         SecureSession as SecureSession,
+    )
+    from .session import (
+        recover as recover,
     )
     from .session import (
         secure_session as secure_session,
@@ -281,7 +290,10 @@ _HOMES = {
         "windows_bitlocker_destroy_volume_keys",
     ),
     "session": (
+        "EncryptedFile",
+        "RecoveryReport",
         "SecureSession",
+        "recover",
         "secure_session",
     ),
     "signing": (
