@@ -141,8 +141,10 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, number: signal.Si
     outside, root, journal = tmp_path / "outside", tmp_path / "root", tmp_path / "journal"
     fill(outside, 10)
     before = state_of(outside)
-    kills = 0
-    for turn in range(6):
+    kills, turn = 0, 0
+    while turn < 6 or kills < 3:  # On a fast machine a run may come to its end before it is killed.
+        turn += 1
+        assert turn < 60
         fill(root, 240)
         left, began = 240, time.monotonic()
         longest_s = 3.0
@@ -173,7 +175,6 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, number: signal.Si
                 assert "KeyboardInterrupt" in error, error
             assert time.monotonic() < began + 60 + longest_s
         assert not root.exists()
-    assert kills >= 3
     assert state_of(outside) == before
 
 
