@@ -198,7 +198,7 @@ def test_creating_while_another_thread_closes() -> None:
         def create(session: SecureSession = session, go: threading.Barrier = go, paths: list[Path] = paths) -> None:
             go.wait(30)
             with suppress(ValueError):
-                for _ in range(40):  # Each encrypted file takes locked memory, which has a limit.
+                for _ in range(12):  # Each encrypted file takes locked memory, which has a limit.
                     paths.append(session.create_temp_file())
                     files.append(session.open())  # noqa: B023 - the list of this round.
                     session.create_secret(b"x")
