@@ -287,7 +287,7 @@ def test_blocks_that_moved_are_no_overwrite(tmp_path: Path, monkeypatch: pytest.
     """A file system that puts the passes elsewhere is found out by where the file lies before and after."""
     places = iter([1 << 20, 2 << 20])
 
-    def read(_fd: int) -> ExtentMap:
+    def read(_fd: int, **_keywords: bool) -> ExtentMap:
         found = ExtentMap()
         found.add(0, next(places), 8192)
         return found
@@ -722,7 +722,7 @@ def test_direct_reads_verify_only_where_they_are_known_to_reach_the_device(
     if facts.extents is not None and facts.extents is not pieces:
         facts.extents.add(0, 1 << 20, 8192)
     monkeypatch.setattr(steps, "read_facts", lambda *_arguments: facts)
-    monkeypatch.setattr(steps, "read_extents", lambda _fd: pieces)
+    monkeypatch.setattr(steps, "read_extents", lambda _fd, **_keywords: pieces)
     monkeypatch.setattr(steps, "set_direct", lambda _fd, *, wanted: wanted)
     result = SpanResult(8192, 0, direct=True, different=False)
     monkeypatch.setattr(SpanWriter, "compare", lambda *_arguments, **_more: result)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -60,6 +62,25 @@ def test_a_file_that_never_reached_the_device_is_kept_from_it(new_disk: Callable
     report = secure_delete(path, passes=1)
     assert (report.verdict, report.direct) == ("overwritten", False)
     assert disk.hits(nonce) == 0
+
+
+@pytest.mark.parametrize("command", [("--zero-range",), ("--punch-hole",)], ids=["zeroed", "punched"])
+def test_a_range_given_up_meanwhile_is_not_called_overwritten(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], command: tuple[str, ...]
+) -> None:
+    """A program that drops the pass before it reaches the device leaves old bytes there, and the verdict says so."""
+    if shutil.which("fallocate") is None:
+        pytest.skip("needs fallocate(1)")
+    disk = new_disk("ext4", "-b", "4096")
+    path = marked_file(disk.mountpoint / "file", nonce, 65536)
+    os.sync()
+
+    def drop(_done: int, _total: int) -> None:
+        subprocess.run(["fallocate", *command, "--offset", "0", "--length", "65536", path], check=True)
+
+    report = secure_delete(path, passes=1, progress=drop)
+    assert (report.verdict, report.reasons) == ("not_in_place", ("extents_moved",))
+    assert disk.hits(nonce) > 0
 
 
 def test_bystanders_stay_on_the_image(

@@ -25,7 +25,7 @@ def play(monkeypatch: pytest.MonkeyPatch, file_system: str) -> None:
     pieces.add(0, 1 << 20, SIZE)
     facts = FileFacts(SIZE, SIZE, 1, file_system, data_journal=False, extents=pieces, media=Media())
     monkeypatch.setattr(steps, "read_facts", lambda *_arguments: facts)
-    monkeypatch.setattr(steps, "read_extents", lambda *_arguments: pieces)
+    monkeypatch.setattr(steps, "read_extents", lambda *_arguments, **_keywords: pieces)
     monkeypatch.setattr(steps, "set_direct", lambda _fd, *, wanted: wanted)
 
 

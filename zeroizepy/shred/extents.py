@@ -90,11 +90,16 @@ def extent_kinds(flags: int) -> set[str]:
     return kinds
 
 
-def read_extents(fd: int) -> ExtentMap | None:
+def read_extents(fd: int, *, written_only: bool = False) -> ExtentMap | None:
     """Ask for all extents of a file. None when the file system has no FIEMAP or the file is in too many pieces.
 
     Dirty pages are left where they are: a flush here would put bytes on the device that are not there yet.
+
+    Args:
+        fd: The file.
+        written_only: Blocks that are preallocated, which keep what they held, count as having no place.
     """
+    unplaced = _DELALLOC | _UNKNOWN | (_UNWRITTEN if written_only else 0)
     found, kinds, start = ExtentMap(), set[str](), 0
     while len(found.offsets) <= MAX_EXTENTS:
         # Most files have few, and clearing room for many takes longer than the call.
@@ -113,7 +118,7 @@ def read_extents(fd: int) -> ExtentMap | None:
             if offset + length <= start:
                 return None  # A file system that does not get on would keep us here for ever.
             kinds |= extent_kinds(flags)
-            found.add(offset, NOWHERE if flags & (_DELALLOC | _UNKNOWN) else place, length)
+            found.add(offset, NOWHERE if flags & unplaced else place, length)
             start = offset + length
             last = last or bool(flags & _LAST)
         if last:
@@ -126,7 +131,7 @@ def is_kept(before: ExtentMap, after: ExtentMap) -> bool:
     """Whether each piece that lay on the device before lies at the same place now.
 
     Then what was written meanwhile went over the old bytes, not beside them. Pieces without a place before had no
-    bytes on the device.
+    bytes on the device. A piece without a place now was not written, or what was written is gone.
     """
     pieces = after.pieces()
     offset, place, length = next(pieces, (NOWHERE, 0, 0))

@@ -42,7 +42,7 @@ _EXPLANATIONS = {
     "empty_device": "the device has no medium",
     "extents_encoded": "the file's blocks are compressed or encoded, so a rewrite goes elsewhere",
     "extents_inline": "the file's bytes lie in its inode, which the journal copies",
-    "extents_moved": "the file system moved the file's blocks while it was overwritten",
+    "extents_moved": "the file's blocks were moved or given back while it was overwritten",
     "extents_shared": "blocks are shared with another file, so a rewrite goes elsewhere",
     "extents_unknown": "the file system would not say where the file's blocks are",
     "failed": "the operation failed",
