@@ -253,7 +253,8 @@ class FileRun(NameRun):
             return
         # After a flush nothing is preallocated any more where a pass wrote, unless somebody zeroed a range meanwhile
         # (fallocate), which drops the pass from the page cache and leaves the old bytes where they are.
-        after = read_extents(self.fd, written_only=self.plan.sync or self.plan.verify)
+        is_flushed = (self.plan.sync or self.plan.verify) and before.end <= self.end
+        after = read_extents(self.fd, written_only=is_flushed)
         if after is None:
             self.reasons.append("extents_unknown")
         elif not is_kept(before, after):
