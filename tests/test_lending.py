@@ -408,3 +408,27 @@ def test_in_a_child(child: Child, kind: str) -> None:
     borrow(own)
     """
     child.check(PROGRAM + dedent(body))
+
+
+@pytest.mark.skipif(slots._ALONE < 0, reason="needs reference counts: without them no lease is used again")
+def test_a_block_that_is_left_by_one_thread_and_entered_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is late in leaving a block does not end the loan of one that has left it and entered it again."""
+    cell = CypherCell(SECRET, tier="sealed")
+    borrow = cell.borrow()
+    with borrow:
+        pass
+    borrow.__enter__()
+    view, lent = borrow._view, borrow._lent
+    loans: list[memoryview] = []
+
+    def switch(_thing: object) -> int:
+        monkeypatch.setattr(slots, "_references_to", lambda _thing: slots._ALONE)
+        borrow._view, borrow._lent = view, lent  # As both threads saw them.
+        borrow.__exit__(None, None, None)
+        loans.append(borrow.__enter__())
+        return slots._ALONE
+
+    monkeypatch.setattr(slots, "_references_to", switch)
+    borrow.__exit__(None, None, None)
+    with CypherCell(bytes(len(SECRET)), tier="sealed").borrow():
+        assert loans[0] == SECRET

@@ -267,6 +267,7 @@ class Borrow:
         self._owner = owner  # Kept alive: `with CypherCell(...).borrow() as view` lends what nobody else holds.
         self._fail = fail
         self._kind = kind
+        self._turn = 0
         self._view: memoryview | None = None
 
     def __enter__(self) -> memoryview:
@@ -323,9 +324,10 @@ class Borrow:
         view = self._view
         if view is None:
             return
-        self._view = None
-        lent = self._lent
-        self._lent = None
+        # Both before anything that another thread can run in: should that leave this block and enter it again, the lease
+        # is in another turn by then, and that thread's.
+        lent, turn = self._lent, self._turn
+        self._view = self._lent = None
         try:
             view.release()
         except BufferError:
@@ -337,7 +339,7 @@ class Borrow:
         elif _references_to(lent[1]) != _ALONE:
             self.end_status = _close_lease(lent[0])  # A slice is left, to the same effect.
         else:
-            status = _end_lease(lent[0], self._turn)
+            status = _end_lease(lent[0], turn)
             if status < 0:
                 return  # Another thread that left this block was faster.
             self.end_status = status
