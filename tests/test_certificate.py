@@ -286,6 +286,7 @@ def test_stored_reports_say_so() -> None:
     [
         ("", "not a report"),
         ("{}", r"files\[0\]\.\w+ is missing"),
+        ('{"files": [], "directories": [{"path": "tree"}]}', "counts the files of whole directories"),
         ('{"files": [1]}', r"files\[0\] must be an object"),
         ('{"files": [{"path": "x", "error": "x: no such file"}]}', "cannot certify x: no report: x: no such file"),
     ],

@@ -75,6 +75,17 @@ def test_bad_input(cli: Cli, arguments: tuple[str, ...], status: int, fault: str
     assert (result.status, fault in result.err) == (status, True), result.err
 
 
+def test_whole_directories_are_not_recorded_as_nothing(cli: Cli, tmp_path: Path) -> None:
+    """`shred -r --json` lists no file: an entry of it would hold no report. It is refused, and no log appears."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("x")
+    (tmp_path / "tree.json").write_text(cli("shred", "-r", "--yes", "--json", "tree").out)
+    result = cli("audit", "append", "audit.log", "tree.json")
+    assert (result.status, result.out) == (1, "")
+    assert "tree.json: it counts the files of whole directories (shred -r)" in result.errors()[0]
+    assert not (tmp_path / "audit.log").exists()
+
+
 def test_no_report_file_is_half_recorded(cli: Cli, tmp_path: Path) -> None:
     """All files and the key are read before anything is written."""
     (tmp_path / "good.json").write_text(ShredReport(path="x").to_json())

@@ -91,6 +91,16 @@ def test_refusals_write_nothing(cli: Cli, tmp_path: Path) -> None:
     assert list(tmp_path.glob("certificate*")) == []
 
 
+@pytest.mark.usefixtures("public_key")
+def test_a_report_counts_once(cli: Cli, report_file: str, tmp_path: Path) -> None:
+    """One report file given twice, or its copy, would certify two files where there was one; nothing is signed."""
+    (tmp_path / "copy.json").write_bytes((tmp_path / report_file).read_bytes())
+    result = certified(cli, report_file, "copy.json")
+    assert (result.status, result.out) == (1, "")
+    assert result.errors()[0].startswith("zeroizepy: error: copy.json: is given twice, or is a copy")
+    assert list(tmp_path.glob("certificate*")) == []
+
+
 def test_a_changed_certificate(cli: Cli, public_key: str, report_file: str, tmp_path: Path) -> None:
     """It is refused with status 1, and so is another key's."""
     certified(cli, report_file)

@@ -304,6 +304,11 @@ def test_bad_environment_is_one_line(cli: Cli, variable: str) -> None:
     assert "'nonsense'" in result.errors()[0]
 
 
+def test_an_empty_path_is_shown_as_such(cli: Cli) -> None:
+    """The fault names the value, also where it is nothing."""
+    assert cli("keygen", "").errors()[0] == "zeroizepy: error: '': no such file or directory"
+
+
 def test_reader_that_goes_away(program: list[str], clean_environment: Environment) -> None:
     """`zeroizepy doctor | head -0`: nothing on stderr, no traceback."""
     reader, writer = os.pipe()

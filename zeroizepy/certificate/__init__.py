@@ -372,10 +372,13 @@ def read_reports(text: str) -> StoredReports:
         text: JSON. Nothing in it is signed; a certificate of it says that.
 
     Raises:
-        CertificateError: It is neither, or a path has no report (it was refused before it was opened).
+        CertificateError: It is neither, a path has no report (it was refused before it was opened), or it is of whole
+            directories, whose reports count files and do not list them.
     """
     try:
         found = load_json(text)
+        if isinstance(found, dict) and found.get("directories"):
+            raise CertificateError("it counts the files of whole directories (shred -r) and does not list them")
         entries = found["files"] if isinstance(found, dict) and isinstance(found.get("files"), list) else [found]
         reports = tuple(_read_entry(entry, f"files[{at}]") for at, entry in enumerate(entries))
     except ValueError as error:

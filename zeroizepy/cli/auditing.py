@@ -52,8 +52,9 @@ def audit_command(ctx: click.Context) -> None:
 def append_command(log: str, reports: tuple[str, ...], note: str | None, key_file: str | None) -> int:
     """Append report files, as 'zeroizepy shred --json' prints them, to LOG, which is made when it is missing.
 
-    Each file is one entry with its SHA-256 and the reports in it, whatever their verdict. Write no secrets to the log:
-    it is plain text.
+    Each file is one entry with its SHA-256 and the reports in it, whatever their verdict. Reports of other commands and
+    of whole directories (shred -r) are refused here; the library's AuditLog.append takes them. Write no secrets to the
+    log: it is plain text.
     """
     check_path(log)
     if not reports and note is None and key_file is None:

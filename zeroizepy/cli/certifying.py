@@ -103,7 +103,7 @@ def read_report_file(path: str) -> StoredReports:
     try:
         return read_reports(read_text(path))
     except ValueError as error:
-        raise Failure(f"{path}: {error}", "give what 'zeroizepy shred --verify --json' printed") from None
+        raise Failure(f"{path}: {error}", "give what 'zeroizepy shred --verify --json FILE...' printed") from None
 
 
 def issue(
@@ -166,7 +166,8 @@ def certify_command(
 
     Every file must have the verdict overwritten_verified, or nothing is signed. The certificate has the fields of
     NIST SP 800-88 Rev. 1, section 4.8; its method is Clear, by overwriting, of the listed files and never of the whole
-    medium. Reports are unsigned files that anybody can write: the certificate says that its signer vouches for them.
+    medium. Reports of whole directories (shred -r) count files and cannot be certified. Reports are unsigned files that
+    anybody can write: the certificate says that its signer vouches for them.
 
     --check takes a certificate's JSON and says whether this public key signed it, and for what.
     """
@@ -180,12 +181,23 @@ def certify_command(
     if not texts["operator"].strip():
         raise click.UsageError("--operator is missing: a certificate names a person who answers for it", ctx)
     media = Media(**{name: texts.pop(f"media_{name}") for name in _MEDIA})
-    stored = sum(map(read_report_file, reports), StoredReports((), ()))
+    stored = _read_each_once(reports)
     certificate, document, page = issue(stored, key_file, folder, {**texts, "media": media})
     output = Output()
     output.line(f"{document}: signed, {_count(certificate)}")
     output.line(f"{page}: the same for people")
     return 0
+
+
+def _read_each_once(paths: tuple[str, ...]) -> StoredReports:
+    """All reports; a file that is given twice would make two of each that it lists."""
+    stored = StoredReports((), ())
+    for path in paths:
+        found = read_report_file(path)
+        if set(found.digests) & set(stored.digests):
+            raise Failure(f"{path}: is given twice, or is a copy of another report file", "give each report once")
+        stored += found
+    return stored
 
 
 def _count(certificate: Certificate) -> str:

@@ -89,7 +89,7 @@ def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | Non
     fault, hint = _split(error.strerror or str(error))
     fault = _uncapitalized(fault)
     if where is not None:
-        fault = f"{os.fsdecode(where)}: {fault}"
+        fault = f"{os.fsdecode(where) or repr('')}: {fault}"
     reasons = getattr(getattr(error, "report", None), "reasons", ())
     if error.errno == errno.ENOTDIR and "permission" in reasons:  # The reason's name is wider than the word.
         return fault, "a part of the path is no directory; check how it is written"
