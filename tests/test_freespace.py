@@ -18,6 +18,7 @@ from zeroizepy.exceptions import FileAccessError
 from zeroizepy.file import wipe_free_space
 from zeroizepy.memory import stats
 from zeroizepy.shred import freespace, slack
+from zeroizepy.shred.facts import Mount
 from zeroizepy.shred.passes import SpanResult, SpanWriter, set_direct
 
 if TYPE_CHECKING:
@@ -270,6 +271,15 @@ def test_a_failing_flush_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
         wipe_free_space(tmp_path, max_bytes=4096)
     assert caught.value.errno == errno.EIO
     assert caught.value.report.error is not None
+
+
+def test_memory_is_said_to_be_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that a tmpfs had go back to the system, where a filling does not follow; the first note says so."""
+    monkeypatch.setattr(freespace, "mount_of", lambda _fd: Mount("tmpfs", (), "0:1"))
+    notes = wipe_free_space(tmp_path, max_bytes=4096).notes
+    assert "is memory" in notes[0]
+    monkeypatch.undo()
+    assert all("is memory" not in note for note in wipe_free_space(tmp_path, max_bytes=4096).notes)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")

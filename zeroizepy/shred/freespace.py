@@ -38,6 +38,8 @@ _TOP_UP_ROUNDS = 3
 _SETS_ASIDE = frozenset({"ext4", "xfs"})
 """Where fallocate takes blocks without writing them. Elsewhere the C library would write into each block instead."""
 
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+
 _PIECES_PER_S = 4
 _ROOM_BYTES = 1 << 20
 """What the directory of the inode filling leaves free: file systems behave oddly with their last blocks."""
@@ -49,6 +51,7 @@ _NOTES = (
     "spare sectors and cells that the device keeps to itself are not covered",
     "snapshots and other file systems on the same device are not covered",
 )
+_NOTE_MEMORY = "this file system is memory: it was given free pages of the system, and not those that its files had"
 _NOTE_RESERVED = "blocks that the file system reserves for root are not covered"
 _NOTE_INODES = "free inodes, and attributes of removed files in them, are not covered; inodes=True overwrites them"
 _NOTE_NO_INODES = "this file system does not count its inodes, so none were filled"
@@ -306,6 +309,8 @@ class _Fill:
 
     def _all_notes(self) -> tuple[str, ...]:
         notes = list(_NOTES)
+        if self.file_system in _IN_MEMORY:
+            notes.insert(0, _NOTE_MEMORY)
         if not self.options.max_inodes:
             notes.append(_NOTE_INODES)
         if os.geteuid() != 0:
