@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zeroizepy.shred.device_read import DeviceReader
 from zeroizepy.shred.extents import NOWHERE, ExtentMap, data_ranges, is_kept, read_extents
 from zeroizepy.shred.facts import FileFacts, Media
 from zeroizepy.shred.plan import cut_into_blocks, end_of
@@ -141,3 +142,18 @@ def test_a_file_in_too_many_pieces_has_no_map(tmp_path: Path, monkeypatch: pytes
         assert read_extents(fd) is None
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("extents", "fault"),
+    [
+        (None, "does not say where"),
+        (ExtentMap(frozenset({"inline"})), "does not say where"),
+        (ExtentMap(frozenset({"delayed"})), "had no place on the device yet; sync gives them one"),
+    ],
+)
+def test_why_a_device_is_not_read(extents: ExtentMap | None, fault: str) -> None:
+    """A file that was written moments ago is told from one whose place the file system keeps to itself."""
+    facts = FileFacts(4096, 4096, 1, "ext4", None, extents, Media())
+    with pytest.raises(OSError, match=fault):
+        DeviceReader(-1, facts)

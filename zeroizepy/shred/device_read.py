@@ -36,6 +36,9 @@ class DeviceReader:
     __slots__ = ("_facts", "_fd")
 
     def __init__(self, fd: int, facts: FileFacts) -> None:
+        if facts.extents is not None and "delayed" in facts.extents.kinds:
+            # Written moments ago. What was under these bytes before is not theirs.
+            raise OSError(errno.ENOTSUP, "some of the file's bytes had no place on the device yet; sync gives them one")
         if facts.extents is None or facts.extents.kinds & _UNPLACED or facts.file_system == "btrfs":
             raise OSError(errno.ENOTSUP, "the file system does not say where on the device the bytes are")
         if facts.encrypted:
