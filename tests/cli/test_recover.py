@@ -90,6 +90,9 @@ def test_what_is_left_fails_until_it_is_forgotten(cli: Cli, place: Place) -> Non
         assert fault.startswith(f"zeroizepy: error: {path.parent}: ")
         assert "--forget" in hint
         assert (result.out == "") is ("--quiet" in flags)
+        if result.out:
+            assert f"  left           {path}: refused (" in result.out
+            assert result.out.splitlines()[-1].endswith(": 1 killed, 0 files shredded, 0 live")
     result = run(cli, place)
     assert (result.status, path.read_bytes()) == (0, SECRET)
 

@@ -35,7 +35,7 @@ def _show_item(output: LastingOutput, item: RecoveredItem) -> None:
         reasons = "; ".join(map(explain, report.reasons))
         verdict = report.verdict or "nothing to overwrite"
         where = "" if report.path == item.path else f"{report.path}: "
-        output.fact("shredded", where + verdict + (f" ({reasons})" if reasons else ""))
+        output.fact("shredded" if report.unlinked else "left", where + verdict + (f" ({reasons})" if reasons else ""))
 
 
 def _show(output: LastingOutput, report: RecoveryReport) -> None:
@@ -44,7 +44,7 @@ def _show(output: LastingOutput, report: RecoveryReport) -> None:
             _show_item(output, item)
     if report.error is not None and not report.sessions:
         return  # Nothing is known of sessions where their directory cannot be read; stderr says that.
-    number = len(report.reports)
+    number = sum(each.unlinked for each in report.reports)
     shredded = "nothing touched" if report.dry_run else f"{number} {'file' if number == 1 else 'files'} shredded"
     done = f"{len(report.sessions)} killed, {shredded}" if report.sessions else "no session was killed"
     output.line(f"{report.directory}: {done}, {report.live} live")

@@ -358,7 +358,8 @@ def shred_command(
     \b
     Exit status:
       0    all as asked
-      1    a path was missing, refused or failed, or stdout took no more
+      1    a path was missing, refused or failed, -r not confirmed, or stdout took no more
+      2    bad usage, or -r with nobody to ask and without --yes
       3    all done, and old bytes of a file may remain (not_in_place)
       130  Ctrl-C: the path at hand stays, partly overwritten; the state of each is told
     What one path meets does not keep the others from being done.
