@@ -324,8 +324,8 @@ class Borrow:
         view = self._view
         if view is None:
             return
-        # Both before anything that another thread can run in: should that leave this block and enter it again, the lease
-        # is in another turn by then, and that thread's.
+        # Both before anything that another thread can run in: should that leave this block and enter it again, the
+        # lease is in another turn by then, and that thread's.
         lent, turn = self._lent, self._turn
         self._view = self._lent = None
         try:
