@@ -17,7 +17,7 @@ LEVELS = [
     {"slots", "hardening", "fatal"},
     {"loaders", "shred", "device", "memory", "process"},
     {"view", "command", "prompt"},
-    {"sources"},
+    {"sources", "keys"},
     {"crypto", "cell", "file", "os_erase", "utils"},
     {"sessions"},
     {"session", "scan", "signing"},

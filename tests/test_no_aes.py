@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from zeroizepy import crypto
 from zeroizepy._lib import lib
 from zeroizepy.crypto import CryptoKey, decrypt_data, decrypt_secret, encrypt_data
 from zeroizepy.exceptions import DecryptionError, SecureMemoryClosed
+from zeroizepy.keys import key as key_module
 
 SECRET = bytes(range(32))
 
@@ -32,7 +32,7 @@ class CoreWithoutAes:
 @pytest.fixture
 def without_aes(monkeypatch: pytest.MonkeyPatch) -> CryptoKey:
     """A 256-bit key made where there are no AES instructions."""
-    monkeypatch.setattr(crypto, "lib", CoreWithoutAes())
+    monkeypatch.setattr(key_module, "lib", CoreWithoutAes())
     key = CryptoKey(SECRET)
     monkeypatch.undo()
     return key
