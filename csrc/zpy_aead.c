@@ -50,9 +50,23 @@ zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
     return cell;
 }
 
+/* NIST SP 800-38D, section 8.3. */
+#define NONCE_LIMIT ((uint64_t) 1 << 32)
+
+int
+zpy_key_draw_nonce(uint64_t *drawn, uint8_t *nonce_out)
+{
+    if (__atomic_fetch_add(drawn, 1, __ATOMIC_RELAXED) >= NONCE_LIMIT) {
+        (void) __atomic_fetch_sub(drawn, 1, __ATOMIC_RELAXED); /* So that it never comes round to 0. */
+        return ZPY_NONCE_LIMIT;
+    }
+    randombytes_buf(nonce_out, NONCE_BYTES);
+    return ZPY_OK;
+}
+
 int
 zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                uint8_t *nonce_out, uint8_t *out)
+                uint64_t *drawn, uint8_t *nonce_out, uint8_t *out)
 {
     uint8_t *bytes;
     if (length > crypto_aead_aes256gcm_MESSAGEBYTES_MAX) {
@@ -62,14 +76,15 @@ zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t con
     if (status != ZPY_OK) {
         return status;
     }
-    randombytes_buf(nonce_out, NONCE_BYTES);
-    int const failed = crypto_aead_aes256gcm_encrypt_afternm(out, NULL, message, length, ad, ad_length, NULL, nonce_out,
-                                                             schedule_of(bytes));
-    zpy_registers_clear_after_cipher();
-    status = zpy_cell_unpin(key);
-    if (status == ZPY_OK && failed != 0) {
-        status = ZPY_INVALID;
+    status = zpy_key_draw_nonce(drawn, nonce_out);
+    if (status == ZPY_OK) {
+        int const failed = crypto_aead_aes256gcm_encrypt_afternm(out, NULL, message, length, ad, ad_length, NULL, nonce_out,
+                                                                 schedule_of(bytes));
+        zpy_registers_clear_after_cipher();
+        status = failed == 0 ? ZPY_OK : ZPY_INVALID;
     }
+    int const state = zpy_cell_unpin(key);
+    status = state != ZPY_OK ? state : status;
     if (status != ZPY_OK) {
         sodium_memzero(out, length + TAG_BYTES);
     }
@@ -103,9 +118,9 @@ zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t cons
 
 int
 zpy_aead_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                 uint8_t *nonce_out, uint8_t *out)
+                 uint64_t *drawn, uint8_t *nonce_out, uint8_t *out)
 {
-    return zpy_key_encrypt(key, message, length, ad, ad_length, nonce_out, out);
+    return zpy_key_encrypt(key, message, length, ad, ad_length, drawn, nonce_out, out);
 }
 
 int

@@ -26,7 +26,8 @@ enum zpy_status {
     ZPY_UNSUPPORTED = 10, /* This CPU or this platform cannot do it. */
     ZPY_INVALID = 11,     /* An argument that the caller should have checked. */
     ZPY_BAD_TEXT = 12,    /* Not UTF-8. */
-    ZPY_MOVED = 13        /* The bytes are at another address by now, as a sealed cell's may be: ask for it again. */
+    ZPY_MOVED = 13,       /* The bytes are at another address by now, as a sealed cell's may be: ask for it again. */
+    ZPY_NONCE_LIMIT = 14  /* The key had as many random nonces as it may have. */
 };
 
 enum zpy_option {
@@ -256,20 +257,28 @@ int64_t zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t s
 /* Key from 32 bytes (or random with ZPY_RANDOM). Returns a handle > 0 or minus a zpy_status; ZPY_UNSUPPORTED without
  * AES instructions. The key itself is the first 32 bytes of the cell. */
 int64_t zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns);
-/* nonce_out: 12 random bytes; out: length + 16 bytes, tag last. */
+/* Draw a random 96-bit nonce for a key, unless it had 2^32 already: ZPY_NONCE_LIMIT. drawn counts them, exactly, whatever the
+ * number of threads; one for each key. */
+int zpy_key_draw_nonce(uint64_t *drawn, uint8_t *nonce_out);
+/* nonce_out: 12 random bytes, drawn as above; out: length + 16 bytes, tag last. */
 int zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                    uint8_t *nonce_out, uint8_t *out);
+                    uint64_t *drawn, uint8_t *nonce_out, uint8_t *out);
 /* length counts the tag; out: length - 16 bytes, zeroed when the result is not ZPY_OK. */
 int zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t const *nonce, uint8_t *out);
 /* The same two for long messages: they release the GIL. */
 int zpy_aead_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                     uint8_t *nonce_out, uint8_t *out);
+                     uint64_t *drawn, uint8_t *nonce_out, uint8_t *out);
 int zpy_aead_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                      uint8_t const *nonce, uint8_t *out);
 /* Decrypt into a cell of length - 16 bytes. */
 int zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                           uint8_t const *nonce, uint64_t target);
+
+/* ---- what is computed from a key: the first key_length bytes of a cell ---- */
+
+/* out: 32 bytes, HMAC-SHA256 of the label under the key; zeroed when the result is not ZPY_OK. */
+int zpy_derive_key_id(uint64_t key, size_t key_length, uint8_t const *label, size_t label_length, uint8_t *out);
 
 /* ---- signing keys: Ed25519, 32-byte seed and public key in one slot ---- */
 

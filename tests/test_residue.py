@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import subprocess
+import sys
 from dataclasses import dataclass
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -422,6 +423,87 @@ def test_control_for_keys(child: Child, secret: bytes) -> None:
         found = scan(pid, slots_of_key(slots), **key_parts(key))
     assert found["key"] == 2
     assert found["round_3"] == found["last_round"] == 1
+
+
+def sha256_state(block: bytes) -> bytes:
+    """What SHA-256 (FIPS 180-4) holds after one block: eight 32-bit words, as they stand in this machine's memory."""
+    primes = [number for number in range(2, 312) if all(number % other for other in range(2, number))]
+
+    def fraction(number: int, root: int) -> int:
+        low, high = 0, number << 32
+        while low < high:  # The root of the number, in units of 2^-32.
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if middle**root <= number << 32 * root else (low, middle - 1)
+        return low & 0xFFFFFFFF
+
+    def turned(word: int, count: int) -> int:
+        return (word >> count | word << 32 - count) & 0xFFFFFFFF
+
+    words = [int.from_bytes(block[at : at + 4], "big") for at in range(0, 64, 4)]
+    for at in range(16, 64):
+        left, right = words[at - 15], words[at - 2]
+        mixed = turned(left, 7) ^ turned(left, 18) ^ left >> 3, turned(right, 17) ^ turned(right, 19) ^ right >> 10
+        words.append((words[at - 16] + words[at - 7] + sum(mixed)) & 0xFFFFFFFF)
+    start = [fraction(prime, 2) for prime in primes[:8]]
+    a, b, c, d, e, f, g, h = start
+    for word, prime in zip(words, primes, strict=True):
+        mixed_e = (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + (e & f ^ ~e & g)
+        mixed_a = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + (a & b ^ a & c ^ b & c)
+        first = h + mixed_e + fraction(prime, 3) + word
+        a, b, c, d, e, f, g, h = (first + mixed_a) & 0xFFFFFFFF, a, b, c, (d + first) & 0xFFFFFFFF, e, f, g
+    ended = [(old + new) & 0xFFFFFFFF for old, new in zip(start, (a, b, c, d, e, f, g, h), strict=True)]
+    return b"".join(word.to_bytes(4, sys.byteorder) for word in ended)
+
+
+def hmac_parts(key: bytes) -> dict[str, bytes]:
+    """What HMAC-SHA256 (RFC 2104) makes of a key: padded for its two hashes, and the states of both after that."""
+    inner, outer = (bytes(byte ^ pad for byte in key.ljust(64, b"\0")) for pad in (0x36, 0x5C))
+    return {
+        "inner_pad": inner[: len(key)],
+        "outer_pad": outer[: len(key)],
+        "inner_state": sha256_state(inner)[:16],
+        "inner_state_tail": sha256_state(inner)[16:],
+        "outer_state": sha256_state(outer)[:16],
+        "outer_state_tail": sha256_state(outer)[16:],
+    }
+
+
+def test_the_reference_state() -> None:
+    """FIPS 180-4's one-block example: the state after "abc" and its padding is the digest."""
+    block = b"abc" + b"\x80" + bytes(59) + b"\x18"
+    state = sha256_state(block)
+    words = [int.from_bytes(state[at : at + 4], sys.byteorder).to_bytes(4, "big") for at in range(0, 32, 4)]
+    assert b"".join(words) == hashlib.sha256(b"abc").digest()
+
+
+NAMED = """
+key_cell = from_pipe(32)
+key = CryptoKey(key_cell, tier=argument[1])
+for _ in range(3):
+    assert len(key.key_id) == 64
+    encrypt_data(b"message", key)
+{more}
+ready(key_cell, key)
+"""
+
+
+@pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
+def test_key_id_leaves_nothing(child: Child, tier: str) -> None:
+    """Neither the key nor its schedule nor HMAC's states are outside the slots, in each tier."""
+    key = secrets.token_bytes(32)
+    needles = {**key_parts(key), **hmac_parts(key)}
+    with waiting(child, NAMED.format(more=""), tier, feed=key) as (pid, slots, _):
+        assert scan(pid, slots_of_key(slots), **needles).hits == dict.fromkeys(needles, 0)
+
+
+def test_control_for_hmac(child: Child) -> None:
+    """The same search finds HMAC's states where a program keeps them."""
+    key = secrets.token_bytes(32)
+    needles = hmac_parts(key)
+    more = "held.append(os.read(int(argument[0]), 4096))"
+    with waiting(child, NAMED.format(more=more), "packed", feed=key + b"".join(needles.values())) as (pid, slots, _):
+        found = scan(pid, slots_of_key(slots), **needles).hits
+    assert found == dict.fromkeys(needles, 1)
 
 
 # ---- signing keys ----

@@ -79,6 +79,9 @@ if TYPE_CHECKING:
         MemoryCorruptionError as MemoryCorruptionError,
     )
     from .exceptions import (
+        NonceLimitError as NonceLimitError,
+    )
+    from .exceptions import (
         OSEraseError as OSEraseError,
     )
     from .exceptions import (
@@ -247,6 +250,7 @@ _HOMES = {
         "FileAccessError",
         "LockLimitError",
         "MemoryCorruptionError",
+        "NonceLimitError",
         "OSEraseError",
         "OSEraseNotImplemented",
         "OSEraseToolMissing",

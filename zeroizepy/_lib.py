@@ -10,6 +10,7 @@ from .exceptions import (
     DecryptionError,
     LockLimitError,
     MemoryCorruptionError,
+    NonceLimitError,
     ProtectionError,
     SecureMemoryClosed,
     SecureMemoryError,
@@ -90,6 +91,10 @@ _ERRORS: dict[int, tuple[type[Exception], str]] = {
     lib.ZPY_CORRUPT: (MemoryCorruptionError, "memory around a secret was overwritten; its slot is retired"),
     lib.ZPY_UNSUPPORTED: (SecureMemoryError, "not supported by this CPU or platform"),
     lib.ZPY_BAD_TEXT: (ValueError, "Invalid UTF-8"),
+    lib.ZPY_NONCE_LIMIT: (
+        NonceLimitError,
+        "this key has encrypted 2^32 messages, the most that random 96-bit nonces allow; take a new key",
+    ),
 }
 
 

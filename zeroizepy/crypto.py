@@ -78,10 +78,11 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
 
     Raises:
         TypeError: A wrong argument.
-        SecureMemoryClosed: The key is destroyed, or was while this ran.
+        SecureMemoryClosed: The key is destroyed or expired, or was while this ran.
+        NonceLimitError: This key object encrypted 2^32 messages already.
 
-    Source: NIST SP 800-38D, which allows at most 2^32 messages with random nonces under one key; this version does not
-    count them.
+    Source: NIST SP 800-38D, section 8.3, which allows so many with random nonces under one key.
+    Does not reach: messages under another copy of the key, in another process or another `CryptoKey`.
     """
     try:
         if not isinstance(key, CryptoKey):
@@ -107,7 +108,7 @@ def _encrypt(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     nonce = bytes(NONCE_BYTES)
     out = bytes(size + TAG_BYTES)
     run = _encrypt_short if size + len(extra) < _LONG_BYTES else lib.zpy_aead_encrypt
-    status = run(key._handle, source, size, extra, len(extra), nonce, out)
+    status = run(key._handle, source, size, extra, len(extra), key._drawn, nonce, out)
     if status:
         fail_key(status)
     return _new_tuple(CipherText, (nonce, out))
@@ -204,7 +205,9 @@ def _encrypt_openssl(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = bytes(NONCE_BYTES)
-    lib.zpy_random_bytes(nonce, NONCE_BYTES)
+    status = lib.zpy_key_draw_nonce(key._drawn, nonce)
+    if status != lib.ZPY_OK:
+        fail_key(status)
     with key.borrow() as view:
         out = AESGCM(view).encrypt(nonce, source if type(source) is bytes else memoryview(ffi.buffer(source)), extra)
         _check_whole(key)

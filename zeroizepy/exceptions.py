@@ -21,6 +21,7 @@ __all__ = [
     "FileAccessError",
     "LockLimitError",
     "MemoryCorruptionError",
+    "NonceLimitError",
     "OSEraseError",
     "OSEraseNotImplemented",
     "OSEraseToolMissing",
@@ -87,6 +88,10 @@ class MemoryCorruptionError(SecureMemoryError):
 
 class DecryptionError(ZeroizeError, ValueError):
     """Wrong key, nonce, tag or associated data, or a damaged ciphertext. No plaintext was released."""
+
+
+class NonceLimitError(ZeroizeError, RuntimeError):
+    """A key encrypted as many messages with random nonces as it may; take a new key."""
 
 
 class SignatureError(ZeroizeError, ValueError):

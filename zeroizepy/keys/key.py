@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
-from zeroizepy.slots import Borrow, Holder, can_borrow, lend, protection_of, read_bytes
+from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes
 from zeroizepy.values import KeyProtection, Protection
 
 if TYPE_CHECKING:
@@ -19,11 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["CryptoKey", "fail_key"]
 
 _KEY_BYTES = (16, 24, 32)
+_KEY_ID_BYTES = 32
+_KEY_ID_LABEL = b"zeroizepy key id v1\0"
+_COUNTER = ffi.typeof("uint64_t *")
+_Tier = Literal["packed", "isolated", "sealed"]
+_Policy = Literal["seal", "strict"] | None
 
 
 def fail_key(status: int) -> NoReturn:
     """Raise for what the core says of a key that is not live."""
     _lib.raise_closed(status, "key")
+
+
+def _check_size(size: int) -> None:
+    if size not in _KEY_BYTES:
+        raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
 
 
 class CryptoKey(Holder):
@@ -32,69 +42,121 @@ class CryptoKey(Holder):
     Args:
         key_bytes: 16, 24 or 32 bytes (AES-128, -192, -256): bytes-like, or a cell or secure memory. It is copied;
             what you pass keeps its own copy, except a cell for which this was the last access.
+        tier, policy: As for `CypherCell`.
+        ttl_sec: Seconds to live, counted through suspend. The core zeroes the key at the deadline.
 
     Raises:
         TypeError: Not bytes-like.
-        ValueError: Another length.
+        ValueError: Another length, or a wrong tier, policy or ttl_sec.
         LockLimitError: Nothing more can be locked.
 
     With 32 bytes and a CPU that has AES instructions, libsodium does the work and the expanded key lies beside the
     key in the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("_drawn", "_native")
 
-    def __init__(self, key_bytes: Buffer | Borrowable) -> None:
+    def __init__(
+        self,
+        key_bytes: Buffer | Borrowable,
+        *,
+        tier: _Tier = "packed",
+        policy: _Policy = None,
+        ttl_sec: float | None = None,
+    ) -> None:
         try:
-            if isinstance(key_bytes, Holder) and key_bytes._size not in _KEY_BYTES:
-                self._set(ffi.NULL, key_bytes._size, 0)  # Raises, before an access to a cell is counted.
+            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            if isinstance(key_bytes, Holder):
+                _check_size(key_bytes._size)  # Before an access to a cell is counted.
             if can_borrow(key_bytes):
-                lend(key_bytes, self._set_from)
+                lend(key_bytes, lambda view: self._set_from(view, options, ttl_ns))
             else:
-                self._set_from(key_bytes)
+                self._set_from(key_bytes, options, ttl_ns)
         except BaseException as error:
             key_bytes = b""
             self._drop()  # It may be made of zeros.
             _lib.clear_locals(error)
             raise
 
-    def _set_from(self, data: Any) -> None:
+    def _set_from(self, data: Any, options: int, ttl_ns: int) -> None:
         if type(data) is bytes:
-            self._set(data, len(data), 0)
+            self._set(data, len(data), options, ttl_ns)
             return
         with _lib.as_buffer(data, "key_bytes") as source:
-            self._set(source, len(source), 0)
+            self._set(source, len(source), options, ttl_ns)
 
-    def _set(self, source: Any, size: int, options: int) -> None:
-        if size not in _KEY_BYTES:
-            raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
+    def _set(self, source: Any, size: int, options: int, ttl_ns: int) -> None:
+        _check_size(size)
         native = size == 32 and lib.zpy_has_aes() == 1
         if native:
-            handle = _lib.make_cell(lambda bits: int(lib.zpy_key_create(source, bits, 0)), options)
+            handle = _lib.make_cell(lambda bits: int(lib.zpy_key_create(source, bits, ttl_ns)), options)
             if handle < 0:
                 _lib.raise_status(-handle, size)
         else:
-            handle = _lib.new_handle(source, size, options)
+            handle = _lib.new_handle(source, size, options, ttl_ns)
         self._hold(handle, size)
         self._native = native
+        self._drawn = ffi.new(_COUNTER)
 
     @classmethod
-    def generate(cls, length: int = 32) -> Self:
+    def generate(
+        cls,
+        length: int = 32,
+        *,
+        tier: _Tier = "packed",
+        policy: _Policy = None,
+        ttl_sec: float | None = None,
+    ) -> Self:
         """A random key, drawn from the kernel's generator straight into its slot.
 
         Args:
             length: 16, 24 or 32 bytes.
+            tier, policy, ttl_sec: As for `CryptoKey`.
         """
         if isinstance(length, bool) or not isinstance(length, int):
             raise TypeError(f"length must be an int, not {type(length).__name__}")
         key = cls.__new__(cls)
-        key._set(ffi.NULL, length, lib.ZPY_RANDOM)
+        key._set(ffi.NULL, length, option_bits(tier, policy) | lib.ZPY_RANDOM, _lib.ttl_nanoseconds(ttl_sec))
         return key
 
     @property
     def algorithm(self) -> str:
         """One of "AES-128-GCM", "AES-192-GCM" and "AES-256-GCM"."""
         return f"AES-{8 * self._size}-GCM"
+
+    @property
+    def key_id(self) -> str:
+        """A commitment to the key and its algorithm, as 64 hexadecimal digits; the same for the same key everywhere.
+
+        It is HMAC-SHA256 under the key, of "zeroizepy key id v1", a zero byte and `algorithm`. Nobody can find two keys
+        with the same one (a collision of SHA-256), nor the key from it. Whoever guesses a key can check the guess: the
+        name of a key that is not random is no more secret than its guesses are many.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed.
+        """
+        label = _KEY_ID_LABEL + self.algorithm.encode()
+        out = bytes(_KEY_ID_BYTES)  # Filled before anybody else has seen it.
+        status = lib.zpy_derive_key_id(self._handle, self._size, label, len(label), out)
+        if status != lib.ZPY_OK:
+            fail_key(status)
+        return out.hex()
+
+    @property
+    def messages(self) -> int:
+        """How many messages this object has encrypted; beyond 2^32 there is `NonceLimitError`.
+
+        Copies of the key elsewhere count for themselves, and so does the same key in another `CryptoKey`.
+        """
+        return int(self._drawn[0])
+
+    @property
+    def expires_in(self) -> float | None:
+        """Seconds until the deadline; None without one; 0.0 once the key is gone."""
+        left = int(lib.zpy_cell_ttl(self._handle))
+        if left == -1:
+            return None
+        return left / 1e9 if left >= 0 else 0.0
 
     @property
     def destroyed(self) -> bool:

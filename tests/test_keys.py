@@ -1,0 +1,177 @@
+"""What a key is: its tier, its deadline, its name, and how many messages it may encrypt."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zeroizepy._lib import lib
+from zeroizepy.cell import CypherCell
+from zeroizepy.crypto import CryptoKey, decrypt_data, decrypt_secret, encrypt_data
+from zeroizepy.exceptions import NonceLimitError, SecureMemoryClosed
+from zeroizepy.memory import SecureMemory, stats
+
+pytestmark = pytest.mark.usefixtures("no_leftover_cells")
+
+LENGTHS = [16, 24, 32]
+TIERS = ["packed", "isolated", "sealed"]
+KEY = bytes(range(32))
+LIMIT = 1 << 32
+
+
+def name_of(key: bytes) -> str:
+    """`key_id` as its docstring defines it, by Python's own HMAC."""
+    label = b"zeroizepy key id v1\0" + f"AES-{8 * len(key)}-GCM".encode()
+    return hmac.new(key, label, hashlib.sha256).hexdigest()
+
+
+# ---- tier and deadline ----
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("tier", TIERS)
+def test_tiers(tier: Any, length: int) -> None:
+    """A key of each tier says so, works like any other, and opens what the same key of another tier made."""
+    key = CryptoKey(KEY[:length], tier=tier)
+    assert key.protection.tier == tier
+    assert key.get_bytes() == KEY[:length]
+    message = encrypt_data(b"message", key, b"extra")
+    assert decrypt_data(message, CryptoKey(KEY[:length]), b"extra") == b"message"
+    assert decrypt_secret(encrypt_data(bytes(20_000), key), key).get_bytes() == bytes(20_000)
+    made = CryptoKey.generate(length, tier=tier)
+    assert made.protection.tier == tier
+    key.destroy()
+    with pytest.raises(SecureMemoryClosed):
+        encrypt_data(b"", key)
+
+
+@pytest.mark.parametrize("make", [lambda **given: CryptoKey(KEY, **given), CryptoKey.generate], ids=["bytes", "random"])
+@pytest.mark.parametrize(
+    "wrong", [{"tier": "locked"}, {"policy": "lenient"}, {"ttl_sec": -1}, {"ttl_sec": float("nan")}, {"tier": None}]
+)
+def test_wrong_protection(make: Any, wrong: dict[str, Any]) -> None:
+    """ValueError, named; no cell is left."""
+    before = stats().cells
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        make(**wrong)
+    assert stats().cells == before
+
+
+def test_a_refused_key_costs_a_cell_no_access() -> None:
+    """What is wrong with the other arguments is told before the cell is read."""
+    cell = CypherCell(KEY, volatile=True)
+    with pytest.raises(ValueError, match="tier"):
+        CryptoKey(cell, tier="locked")  # type: ignore[arg-type]
+    assert CryptoKey(cell).get_bytes() == KEY
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("tier", TIERS)
+def test_deadline(tier: Any, length: int) -> None:
+    """The key ends by itself; every use says that it expired."""
+    key = CryptoKey.generate(length, tier=tier, ttl_sec=3600)
+    assert 3500 < (key.expires_in or 0) <= 3600
+    assert CryptoKey.generate(length).expires_in is None
+    key = CryptoKey(KEY[:length], tier=tier, ttl_sec=0.02)
+    while not key.destroyed:
+        time.sleep(0.01)
+    assert key.expires_in == 0
+    for use in (key.get_bytes, lambda: encrypt_data(b"message", key), lambda: key.key_id):
+        with pytest.raises(SecureMemoryClosed, match=r"^key (expired|is closed)$"):
+            use()
+
+
+# ---- names ----
+
+
+@given(key=st.sampled_from(LENGTHS).flatmap(lambda length: st.binary(min_size=length, max_size=length)))
+def test_key_id_is_the_documented_one(key: bytes) -> None:
+    """HMAC-SHA256 under the key, as Python computes it."""
+    assert CryptoKey(key).key_id == name_of(key)
+
+
+def test_key_id_known() -> None:
+    """Names stay the same from one release to the next."""
+    assert CryptoKey(KEY).key_id == "be67c38c49af9db79d3a89ee82a36087f375b483dd27e1f338079362ca8d0353"
+
+
+def test_key_id_tells_keys_apart() -> None:
+    """HMAC fills short keys up with zeros; a key and itself with zeros behind it have two names all the same."""
+    keys = [KEY[:16], KEY[:16] + bytes(8), KEY[:16] + bytes(16)]
+    assert len({CryptoKey(key).key_id for key in keys}) == 3
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_key_id_is_the_same_in_each_tier(tier: Any) -> None:
+    """It is of the key, not of where it lies, and asking for it leaves no cell."""
+    key = CryptoKey(SecureMemory.from_bytes(KEY), tier=tier)
+    before = stats().cells
+    assert key.key_id == key.key_id == name_of(KEY)
+    assert stats().cells == before
+
+
+def test_key_id_of_a_destroyed_key() -> None:
+    """Refused, and never that of a key of zeros."""
+    key = CryptoKey(KEY)
+    key.destroy()
+    with pytest.raises(SecureMemoryClosed, match=r"^key is closed$"):
+        _ = key.key_id
+
+
+def test_core_refuses_more_bytes_than_there_are() -> None:
+    """The length that the core is told of a key is held against its cell's."""
+    memory, out = SecureMemory(16), bytes(32)
+    assert lib.zpy_derive_key_id(memory._handle, 17, b"", 0, out) == lib.ZPY_RANGE
+    assert out == bytes(32)
+
+
+# ---- nonces ----
+
+
+@pytest.mark.parametrize("size", [0, 64, 20_000])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_nonce_limit(length: int, size: int) -> None:
+    """The 2^32nd message is encrypted, the next one is not, and decryption goes on."""
+    key = CryptoKey.generate(length)
+    key._drawn[0] = LIMIT - 1
+    last = encrypt_data(bytes(size), key)
+    for _ in range(3):
+        with pytest.raises(NonceLimitError, match=r"2\^32 messages"):
+            encrypt_data(bytes(size), key)
+    assert key.messages == LIMIT
+    assert decrypt_data(last, key) == bytes(size)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_threads_count_exactly(length: int) -> None:
+    """Threads that encrypt at once get as many nonces as were left, together."""
+    key, left, made = CryptoKey.generate(length), 501, []
+    key._drawn[0] = LIMIT - left
+
+    def work() -> None:
+        with suppress(NonceLimitError):
+            made.extend(encrypt_data(bytes(20_000 * (number % 2)), key).nonce for number in range(100))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == len(set(made)) == left
+    assert key.messages == LIMIT
+
+
+def test_messages_are_counted_for_each_key() -> None:
+    """One count for each object, that decryption leaves alone."""
+    first, second = CryptoKey(KEY), CryptoKey(KEY)
+    for _ in range(3):
+        decrypt_data(encrypt_data(b"", first), first)
+    assert (first.messages, second.messages) == (3, 0)
