@@ -280,6 +280,14 @@ int zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, ui
 /* out: 32 bytes, HMAC-SHA256 of the label under the key; zeroed when the result is not ZPY_OK. */
 int zpy_derive_key_id(uint64_t key, size_t key_length, uint8_t const *label, size_t label_length, uint8_t *out);
 
+/* HKDF-SHA256 (RFC 5869) of the key into the first length bytes of target, at most 255 * 32. */
+int zpy_derive_hkdf(uint64_t key, size_t key_length, uint8_t const *salt, size_t salt_length, uint8_t const *info,
+                    size_t info_length, uint64_t target, size_t length);
+/* Argon2id (RFC 9106, version 1.3, one lane) into the whole of target, 16 bytes or more. salt: 16 bytes; opslimit: passes;
+ * memlimit: bytes. ZPY_INVALID for what libsodium refuses, ZPY_NO_MEMORY when memlimit cannot be had. */
+int zpy_derive_password(uint8_t const *password, size_t password_length, uint8_t const *salt, uint64_t opslimit, size_t memlimit,
+                        uint64_t target);
+
 /* ---- signing keys: Ed25519, 32-byte seed and public key in one slot ---- */
 
 /* Key from a seed of 32 bytes (or random with ZPY_RANDOM). Returns a handle > 0 or minus a zpy_status. The seed is the first

@@ -1,17 +1,18 @@
-/* zpy_derive.c: what is computed from a key: its commitment. Built on the parts of libsodium's HMAC-SHA256, whose one-shot
- * calls and HKDF leave keyed states on the stack in some releases; here each state has a slot. */
+/* zpy_derive.c: what is computed from a key (its commitment, other keys), and keys from passwords.
+ *
+ * Built on the parts of libsodium's HMAC-SHA256, whose one-shot calls and HKDF leave keyed states on the stack in some
+ * releases; here each state has a slot. */
 #include "zpy_internal.h"
+
+#include <errno.h>
+#include <string.h>
 
 #define HASH_BYTES ((size_t) crypto_auth_hmacsha256_BYTES)
 
 /* Deeper than libsodium's SHA-256 goes, which clears its message schedule and not what was spilled on the way. */
 #define HASH_STACK_BYTES ((size_t) 4096)
-
-/* Where keyed states and what comes out between two steps lie. */
-struct scratch {
-    crypto_auth_hmacsha256_state state;
-    uint8_t block[crypto_auth_hmacsha256_BYTES];
-};
+/* Deeper than its Argon2id goes, with several blocks of 1 KiB and a BLAKE2b of the password on the stack. */
+#define ARGON2_STACK_BYTES ((size_t) 32768)
 
 static void
 clear_after_hash(void)
@@ -20,16 +21,14 @@ clear_after_hash(void)
     zpy_registers_clear();
 }
 
-/* Make a cell for a scratch and pin it. Where no more can be locked it is a sealed one, which is open, and so in a locked slot,
- * for as long as it is pinned. */
-static int
-open_scratch(uint64_t *cell_out, struct scratch **scratch_out)
+int
+zpy_scratch_open(uint64_t *cell_out, struct zpy_scratch **scratch_out)
 {
     uint8_t *bytes;
     size_t length;
-    int64_t cell = zpy_cell_create(NULL, sizeof(struct scratch), 0, 0, 0);
+    int64_t cell = zpy_cell_create(NULL, sizeof(struct zpy_scratch), 0, 0, 0);
     if (cell == -ZPY_LOCK_LIMIT) {
-        cell = zpy_cell_create(NULL, sizeof(struct scratch), ZPY_SEALED, 0, 0);
+        cell = zpy_cell_create(NULL, sizeof(struct zpy_scratch), ZPY_SEALED, 0, 0);
     }
     if (cell < 0) {
         return (int) -cell;
@@ -40,13 +39,12 @@ open_scratch(uint64_t *cell_out, struct scratch **scratch_out)
         return status;
     }
     *cell_out = (uint64_t) cell;
-    *scratch_out = (struct scratch *) (void *) bytes;
+    *scratch_out = (struct zpy_scratch *) (void *) bytes;
     return ZPY_OK;
 }
 
-/* Returns ZPY_OK only if the scratch was whole all the time. */
-static int
-close_scratch(uint64_t cell)
+int
+zpy_scratch_close(uint64_t cell)
 {
     clear_after_hash();
     int const state = zpy_cell_unpin(cell);
@@ -54,9 +52,8 @@ close_scratch(uint64_t cell)
     return state != ZPY_OK ? state : wiped;
 }
 
-/* Pin a key whose first key_length bytes are wanted. */
-static int
-use_key(uint64_t key, size_t key_length, uint8_t **bytes_out)
+int
+zpy_derive_use(uint64_t key, size_t key_length, uint8_t **bytes_out)
 {
     size_t length;
     int const status = zpy_cell_pin(key, false, bytes_out, &length);
@@ -71,13 +68,13 @@ int
 zpy_derive_key_id(uint64_t key, size_t key_length, uint8_t const *label, size_t label_length, uint8_t *out)
 {
     uint64_t cell;
-    struct scratch *scratch;
+    struct zpy_scratch *scratch;
     uint8_t *bytes;
-    int status = open_scratch(&cell, &scratch);
+    int status = zpy_scratch_open(&cell, &scratch);
     if (status != ZPY_OK) {
         return status;
     }
-    status = use_key(key, key_length, &bytes);
+    status = zpy_derive_use(key, key_length, &bytes);
     if (status == ZPY_OK) {
         (void) crypto_auth_hmacsha256_init(&scratch->state, bytes, key_length); /* These three cannot fail. */
         (void) crypto_auth_hmacsha256_update(&scratch->state, label, label_length);
@@ -85,10 +82,95 @@ zpy_derive_key_id(uint64_t key, size_t key_length, uint8_t const *label, size_t 
         clear_after_hash();
         status = zpy_cell_unpin(key);
     }
-    int const closed = close_scratch(cell);
+    int const closed = zpy_scratch_close(cell);
     status = status != ZPY_OK ? status : closed;
     if (status != ZPY_OK) {
         sodium_memzero(out, HASH_BYTES); /* Perhaps made of zeros. */
     }
     return status;
+}
+
+/* ---- HKDF-SHA256 ---- */
+
+void
+zpy_hkdf_extract(struct zpy_scratch *scratch, uint8_t const *key, size_t key_length, uint8_t const *salt, size_t salt_length)
+{
+    /* HMAC fills keys up with zeros: no salt is the 32 zeros that RFC 5869 wants. */
+    (void) crypto_auth_hmacsha256_init(&scratch->state, salt, salt_length); /* Neither this nor the other two can fail. */
+    (void) crypto_auth_hmacsha256_update(&scratch->state, key, key_length);
+    (void) crypto_auth_hmacsha256_final(&scratch->state, scratch->prk);
+}
+
+void
+zpy_hkdf_expand(struct zpy_scratch *scratch, uint8_t const *info, size_t info_length, uint8_t *out, size_t length)
+{
+    uint8_t number = 0;
+    for (size_t done = 0; done < length; done += HASH_BYTES) {
+        size_t const part = length - done < HASH_BYTES ? length - done : HASH_BYTES;
+        (void) crypto_auth_hmacsha256_init(&scratch->state, scratch->prk, HASH_BYTES); /* As above. */
+        if (number > 0) {
+            (void) crypto_auth_hmacsha256_update(&scratch->state, scratch->block, HASH_BYTES);
+        }
+        number++;
+        (void) crypto_auth_hmacsha256_update(&scratch->state, info, info_length);
+        (void) crypto_auth_hmacsha256_update(&scratch->state, &number, 1);
+        (void) crypto_auth_hmacsha256_final(&scratch->state, scratch->block);
+        memcpy(out + done, scratch->block, part);
+    }
+}
+
+int
+zpy_derive_hkdf(uint64_t key, size_t key_length, uint8_t const *salt, size_t salt_length, uint8_t const *info,
+                size_t info_length, uint64_t target, size_t length)
+{
+    uint64_t cell;
+    struct zpy_scratch *scratch;
+    uint8_t *bytes;
+    uint8_t *out;
+    size_t room;
+    int status = zpy_cell_pin(target, true, &out, &room);
+    if (status != ZPY_OK) {
+        return status;
+    }
+    status = length <= room && length <= 255 * HASH_BYTES ? zpy_scratch_open(&cell, &scratch) : ZPY_RANGE;
+    if (status == ZPY_OK) {
+        status = zpy_derive_use(key, key_length, &bytes);
+        if (status == ZPY_OK) {
+            zpy_hkdf_extract(scratch, bytes, key_length, salt, salt_length);
+            zpy_hkdf_expand(scratch, info, info_length, out, length);
+            status = zpy_cell_unpin(key);
+        }
+        int const closed = zpy_scratch_close(cell);
+        status = status != ZPY_OK ? status : closed;
+        if (status != ZPY_OK) {
+            sodium_memzero(out, length); /* Perhaps made of zeros. */
+        }
+    }
+    int const state = zpy_cell_unpin(target);
+    return status != ZPY_OK ? status : state;
+}
+
+/* ---- Argon2id ---- */
+
+int
+zpy_derive_password(uint8_t const *password, size_t password_length, uint8_t const *salt, uint64_t opslimit, size_t memlimit,
+                    uint64_t target)
+{
+    uint8_t *out;
+    size_t length;
+    int status = zpy_cell_pin(target, true, &out, &length);
+    if (status != ZPY_OK) {
+        return status;
+    }
+    errno = 0;
+    if (crypto_pwhash_argon2id(out, length, (char const *) password, password_length, salt, opslimit, memlimit,
+                               crypto_pwhash_argon2id_ALG_ARGON2ID13) != 0) {
+        /* It tells bad arguments by these, and else only memory can have been missing. */
+        status = errno == EINVAL || errno == EFBIG ? ZPY_INVALID : ZPY_NO_MEMORY;
+        sodium_memzero(out, length);
+    }
+    sodium_stackzero(ARGON2_STACK_BYTES);
+    zpy_registers_clear();
+    int const state = zpy_cell_unpin(target);
+    return status != ZPY_OK ? status : state;
 }

@@ -200,6 +200,28 @@ int zpy_reaper_add(uint64_t cell, uint64_t at_ns);
 void zpy_reaper_note_stale(void);
 void zpy_reaper_after_fork(void);
 
+/* ---- zpy_derive.c ---- */
+
+/* Where keyed states, and what comes out between two steps, lie. */
+struct zpy_scratch {
+    crypto_auth_hmacsha256_state state;
+    uint8_t prk[crypto_auth_hmacsha256_BYTES];
+    uint8_t block[crypto_auth_hmacsha256_BYTES];
+};
+
+/* Make a cell for a scratch and pin it. Where no more can be locked it is a sealed one, which is open, and so in a locked slot,
+ * for as long as it is pinned. */
+int zpy_scratch_open(uint64_t *cell_out, struct zpy_scratch **scratch_out);
+/* Also clears the stack and registers. Returns ZPY_OK only if the scratch was whole all the time. */
+int zpy_scratch_close(uint64_t cell);
+/* Pin a cell whose first key_length bytes are a key. Ends with zpy_cell_unpin. */
+int zpy_derive_use(uint64_t key, size_t key_length, uint8_t **bytes_out);
+/* HKDF-Extract (RFC 5869) with SHA-256 into scratch->prk. */
+void zpy_hkdf_extract(struct zpy_scratch *scratch, uint8_t const *key, size_t key_length, uint8_t const *salt,
+                      size_t salt_length);
+/* HKDF-Expand of scratch->prk: at most 255 * 32 bytes. */
+void zpy_hkdf_expand(struct zpy_scratch *scratch, uint8_t const *info, size_t info_length, uint8_t *out, size_t length);
+
 /* ---- zpy_filler.c ---- */
 
 /* Spans begin at multiples of this, and so does each part of the random stream that is made on its own. It is also what every

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
 import secrets
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from support import maps
 
 if TYPE_CHECKING:
@@ -504,6 +507,82 @@ def test_control_for_hmac(child: Child) -> None:
     with waiting(child, NAMED.format(more=more), "packed", feed=key + b"".join(needles.values())) as (pid, slots, _):
         found = scan(pid, slots_of_key(slots), **needles).hits
     assert found == dict.fromkeys(needles, 1)
+
+
+def derived_parts(key: bytes, context: bytes) -> dict[str, bytes]:
+    """What HKDF-SHA256 (RFC 5869) makes of a key on the way to a derived one, and that one with its schedule."""
+    extracted = hmac.digest(bytes(32), key, "sha256")
+    made = hmac.digest(extracted, context + b"\x01", "sha256")
+    named = {"extracted": extracted, "extracted_tail": extracted[16:], **hmac_parts(extracted)}
+    return {**named, **{f"derived_{name}": part for name, part in key_parts(made).items()}}
+
+
+DERIVED = """
+key_cell = from_pipe(32)
+key = CryptoKey(key_cell, tier=argument[1])
+made = key.derive(b"context", tier=argument[1])
+encrypt_data(b"message", made)
+{more}
+ready(key_cell, key, made)
+"""
+
+
+@pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
+def test_derive_leaves_nothing(child: Child, tier: str) -> None:
+    """Neither key nor anything between them is outside the slots, in each tier."""
+    key = secrets.token_bytes(32)
+    needles = {**key_parts(key), **derived_parts(key, b"context")}
+    with waiting(child, DERIVED.format(more=""), tier, feed=key) as (pid, slots, _):
+        assert scan(pid, slots_of_key(slots), **needles).hits == dict.fromkeys(needles, 0)
+
+
+def test_control_for_derived_keys(child: Child) -> None:
+    """The same search finds each part where a program keeps it, and the derived key where a program took it out."""
+    key = secrets.token_bytes(32)
+    needles = derived_parts(key, b"context")
+    more = "held.extend([os.read(int(argument[0]), 4096), made.get_bytes()])"
+    with waiting(child, DERIVED.format(more=more), "packed", feed=key + b"".join(needles.values())) as (pid, slots, _):
+        found = scan(pid, slots_of_key(slots), **needles).hits
+    assert min(found.values()) >= 1
+    assert found["derived_key"] == 2
+
+
+def password_parts(password: bytes, salt: bytes) -> dict[str, bytes]:
+    """The password, Argon2id's hash of all its inputs (H0 in RFC 9106, section 3.2), and the key; 5 passes, 7 MiB."""
+    size = 7 * 1024
+    lanes_to_type = struct.pack("<6I", 1, 32, size, 5, 0x13, 2)
+    inputs = lanes_to_type + struct.pack("<I", len(password)) + password + struct.pack("<I", 16) + salt + bytes(8)
+    first = hashlib.blake2b(inputs).digest()
+    key = Argon2id(salt=salt, length=32, iterations=5, lanes=1, memory_cost=size).derive(password)
+    return {**parts(password), "first_hash": first[:32], "first_hash_tail": first[48:], **key_parts(key)}
+
+
+STRETCHED = """
+password = from_pipe(128)
+key = CryptoKey.from_password(password, salt=bytes(range(16)), opslimit=5, memlimit=7 << 20, tier=argument[1])
+encrypt_data(b"message", key)
+{more}
+ready(password, key)
+"""
+
+
+@pytest.mark.parametrize("tier", ["packed", "sealed"])
+def test_from_password_leaves_nothing(child: Child, secret: bytes, tier: str) -> None:
+    """Neither the password nor its hash nor the key is outside the slots."""
+    needles = password_parts(secret, bytes(range(16)))
+    with waiting(child, STRETCHED.format(more=""), tier, feed=secret) as (pid, slots, _):
+        assert scan(pid, slots_of_key(slots), **needles).hits == dict.fromkeys(needles, 0)
+
+
+def test_control_for_passwords(child: Child, secret: bytes) -> None:
+    """The same search finds each part where a program keeps it, and the key where a program took it out."""
+    needles = password_parts(secret, bytes(range(16)))
+    more = "held.extend([os.read(int(argument[0]), 4096), key.get_bytes()])"
+    feed = secret + b"".join(needles.values())
+    with waiting(child, STRETCHED.format(more=more), "packed", feed=feed) as (pid, slots, _):
+        found = scan(pid, slots_of_key(slots), **needles).hits
+    assert min(found.values()) >= 1
+    assert found["key"] == 2
 
 
 # ---- signing keys ----

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes
 from zeroizepy.values import KeyProtection, Protection
+
+from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +39,13 @@ def _check_size(size: int) -> None:
         raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
 
 
+def _check_length(length: object) -> None:
+    if isinstance(length, bool) or not isinstance(length, int):
+        raise TypeError(f"length must be an int, not {type(length).__name__}")
+    if length not in _KEY_BYTES:
+        raise ValueError(f"length must be 16, 24 or 32 bytes, not {length}")
+
+
 class CryptoKey(Holder):
     """An AES-GCM key that stays in locked memory and is used by pointer, until it is destroyed.
 
@@ -54,7 +64,7 @@ class CryptoKey(Holder):
     key in the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
     """
 
-    __slots__ = ("_drawn", "_native")
+    __slots__ = ("_drawn", "_native", "_salt")
 
     def __init__(
         self,
@@ -97,6 +107,7 @@ class CryptoKey(Holder):
         self._hold(handle, size)
         self._native = native
         self._drawn = ffi.new(_COUNTER)
+        self._salt: bytes | None = None
 
     @classmethod
     def generate(
@@ -113,11 +124,102 @@ class CryptoKey(Holder):
             length: 16, 24 or 32 bytes.
             tier, policy, ttl_sec: As for `CryptoKey`.
         """
-        if isinstance(length, bool) or not isinstance(length, int):
-            raise TypeError(f"length must be an int, not {type(length).__name__}")
+        _check_length(length)
         key = cls.__new__(cls)
         key._set(ffi.NULL, length, option_bits(tier, policy) | lib.ZPY_RANDOM, _lib.ttl_nanoseconds(ttl_sec))
         return key
+
+    @classmethod
+    def from_password(
+        cls,
+        password: Buffer | Borrowable,
+        *,
+        salt: Buffer | None = None,
+        opslimit: int = OPSLIMIT,
+        memlimit: int = MEMLIMIT,
+        length: int = 32,
+        tier: _Tier = "packed",
+        policy: _Policy = None,
+        ttl_sec: float | None = None,
+    ) -> Self:
+        """The key that Argon2id makes of a password, straight into its slot.
+
+        Args:
+            password: A cell (`CypherCell.from_prompt`) or secure memory, which counts as an access, or bytes-like. A
+                str is refused; `CypherCell(text)` takes one.
+            salt: 16 bytes, the same for the same key again: keep the new key's `salt`. None draws a random one.
+            opslimit: Passes over the memory.
+            memlimit: Bytes of it.
+            length: 16, 24 or 32 bytes.
+            tier, policy, ttl_sec: As for `CryptoKey`.
+
+        Raises:
+            TypeError: A password that is neither, or another wrong argument.
+            ValueError: An empty password, a wrong salt or length, or limits that make guessing cheap (less than 7 MiB,
+                or less than 35 MiB for all passes).
+            MemoryError: `memlimit` bytes cannot be had.
+
+        Source: RFC 9106, version 1.3 with one lane, by libsodium, which returns through a heap block that it wipes.
+        Does not reach: the working memory while this runs, which is not locked; what it holds is made from the password
+        and goes back to the kernel.
+        """
+        try:
+            _check_length(length)
+            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
+            with SecureMemory(length, policy=policy) as memory:
+                stretch_into(memory, password, used_salt, passes, size)
+                key = cls._from_memory(memory, options, ttl_ns)
+        except BaseException as error:
+            password = b""
+            _lib.clear_locals(error)
+            raise
+        key._salt = used_salt
+        return key
+
+    @classmethod
+    def _from_memory(cls, memory: SecureMemory, options: int, ttl_ns: int) -> Self:
+        key = cls.__new__(cls)
+        lend(memory, lambda view: key._set_from(view, options, ttl_ns))
+        return key
+
+    def derive(
+        self,
+        context: Buffer,
+        length: int = 32,
+        *,
+        tier: _Tier = "packed",
+        policy: _Policy = None,
+        ttl_sec: float | None = None,
+    ) -> CryptoKey:
+        """Another key, which says nothing about this one or about those of other contexts; straight into its slot.
+
+        Args:
+            context: What the new key is for, not secret: the same gives the same key.
+            length: 16, 24 or 32 bytes.
+            tier, policy, ttl_sec: As for `CryptoKey`; the new key lives on when this one ends.
+
+        Raises:
+            TypeError, ValueError: A wrong argument.
+            SecureMemoryClosed: The key is destroyed, or was while this ran.
+
+        Source: RFC 5869, HKDF-SHA256 of the key without a salt, `context` as its info.
+        Does not reach: derived keys when this one is destroyed; destroy them as well.
+        """
+        _check_length(length)
+        options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+        info = public_bytes(context, "context")
+        with SecureMemory(length, policy=policy) as memory:
+            target = memory._handle
+            status = lib.zpy_derive_hkdf(self._handle, self._size, b"", 0, info, len(info), target, length)
+            if status != lib.ZPY_OK:
+                fail_key(status)
+            return CryptoKey._from_memory(memory, options, ttl_ns)
+
+    @property
+    def salt(self) -> bytes | None:
+        """What `from_password` needs to make this key again beside the password and its limits; None for other keys."""
+        return self._salt
 
     @property
     def algorithm(self) -> str:
