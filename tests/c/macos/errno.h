@@ -9,6 +9,7 @@ int *__error(void);
 #define ENOMEM 12
 #define EACCES 13
 #define EINVAL 22
+#define EFBIG 27
 #define EAGAIN 35
 #define ENOSYS 78
 #define ENODATA 96
