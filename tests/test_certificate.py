@@ -31,7 +31,14 @@ KEY = bytes(range(32))
 PLAN = ShredPlan(
     **{field.name: False for field in fields(ShredPlan)}  # type: ignore[arg-type]
     | {"path": "/srv/secret.txt", "size_bytes": 8192, "write_bytes": 8192, "scheme": None, "passes": ("random",)}
-    | {"buffer_bytes": 4096, "attributes": 0, "verdict": "overwritten_verified", "reasons": (), "notes": ()}
+    | {
+        "buffer_bytes": 4096,
+        "verify": True,
+        "attributes": 0,
+        "verdict": "overwritten_verified",
+        "reasons": (),
+        "notes": (),
+    }
 )
 GOOD = ShredReport(
     path="/srv/secret.txt",
@@ -94,6 +101,15 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "short pass": {"passes": (PassReport("random", 4096, synced=True),)},
     "other pass": {"passes": (PassReport("zeros", 8192, synced=True),)},
     "other size": {"size_bytes": 4096},
+    "plan without verification": {"plan": replace(PLAN, verify=False)},
+    "plan with reasons": {"plan": replace(PLAN, reasons=("data_journal",))},
+    "another verdict planned": {"plan": replace(PLAN, verdict="not_in_place")},
+    "nothing written": {
+        "plan": replace(PLAN, write_bytes=0),
+        "passes": (PassReport("random", 0, synced=True),),
+    },
+    "not flushed": {"passes": (PassReport("random", 8192, synced=False),)},
+    "sectors skipped": {"skipped_bytes": 512},
     "failed": {"error": "No space left on device"},
     "dry run": {"dry_run": True},
     "missing": {"existed": False},

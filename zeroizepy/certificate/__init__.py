@@ -218,13 +218,18 @@ def _is_consistent(report: ShredReport) -> bool:
     return (
         report.verified
         and not report.reasons
+        and not report.skipped_bytes
         and plan is not None
-        and report.size_bytes > 0
+        and plan.verify
+        and plan.verdict == report.verdict
+        and not plan.reasons
         and plan.size_bytes == report.size_bytes
+        and min(plan.size_bytes, plan.write_bytes) > 0
         and bool(passes)
         and tuple(each.pattern for each in passes) == plan.passes
         and all(each.bytes_written == plan.write_bytes for each in passes)
-        and "verify_cached" not in report.notes
+        and passes[-1].synced
+        and not {"verify_cached", "not_read_back"} & set(report.notes)
     )
 
 
