@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.sessions import SECRET, Place
@@ -408,6 +408,39 @@ def test_foreign_records_are_no_crash(place: Place, record: object) -> None:
     report = recover()
     assert all(session.items == () for session in report.sessions)
     assert path.read_bytes() == SECRET
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        {"path": 5},
+        {"path": "/a\0b"},
+        {"path": "/\ud800"},
+        {"path": "bystander"},
+        {"kind": "socket"},
+        {"folder": [1]},
+        {"folder": ["1", "2"]},
+        {"nested": "[" * 100_000},
+    ],
+    ids=lambda intent: f"{next(iter(intent))} {str(*intent.values())[:9]!a}",
+)
+def test_records_of_another_kind_stop_neither_recovery_nor_session(
+    place: Place, intent: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What no session wrote is told, a new session begins all the same, and no bystander is touched."""
+    kill_one(place)
+    monkeypatch.chdir(tmp_path)
+    bystander = tmp_path / "bystander"
+    bystander.write_bytes(b"bystander")
+    folder, status = tmp_path.stat(), bystander.stat()
+    record = {"intent": 1, "kind": "file", "path": str(bystander), "folder": [folder.st_dev, folder.st_ino], **intent}
+    records = [{"session": 1}, record, {"made": 1, "identity": [status.st_dev, status.st_ino]}]
+    texts = [intent["nested"].encode() if "nested" in each else json.dumps(each).encode() for each in records]
+    place.journals[0].write_bytes(b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts))
+    assert [session.error is None for session in recover().sessions] == [False]
+    with pytest.warns(UserWarning, match="left something behind"), SecureSession() as session:
+        session.create_temp_file()
+    assert bystander.read_bytes() == b"bystander"
 
 
 def test_after_a_reboot_the_inode_decides(place: Place) -> None:

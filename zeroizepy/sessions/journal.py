@@ -279,8 +279,27 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
     checksum, _, text = line.partition(b" ")
     if len(checksum) != _CHECKSUM_DIGITS or checksum != b"%0*x" % (_CHECKSUM_DIGITS, zlib.crc32(text)):
         return None
-    record = json.loads(text)
+    try:
+        record = json.loads(text)
+    except RecursionError:
+        raise ValueError("it has a record that is nested too deeply") from None
     return record if isinstance(record, dict) else None
+
+
+def _checked_identity(value: Any) -> Identity:
+    if not isinstance(value, list) or [type(each) for each in value] != [int, int]:
+        raise TypeError("a file is told by two numbers")
+    return Identity(*value)
+
+
+def _checked_entry(intent: dict[str, Any], identity: Identity | None) -> Entry:
+    kind, path = intent["kind"], intent["path"]
+    if kind not in ("directory", "file"):
+        raise TypeError("kind must be directory or file")
+    # A relative path would lead elsewhere from each directory that a recovery is run in.
+    if not isinstance(path, str) or not os.path.isabs(path) or b"\0" in os.fsencode(path):
+        raise TypeError("path must be absolute")
+    return Entry(kind, path, _checked_identity(intent["folder"]), identity)
 
 
 def parse(data: bytes) -> Record:
@@ -303,11 +322,8 @@ def parse(data: bytes) -> Record:
             elif "intent" in record:
                 intents[record["intent"]] = record
             elif "made" in record:
-                identities[record["made"]] = Identity(*record["identity"])
-        entries = tuple(
-            Entry(each["kind"], each["path"], Identity(*each["folder"]), identities.get(number))
-            for number, each in intents.items()
-        )
+                identities[record["made"]] = _checked_identity(record["identity"])
+        entries = tuple(_checked_entry(each, identities.get(number)) for number, each in intents.items())
     except (KeyError, TypeError) as error:
         raise ValueError(f"it has a record that is not complete: {error}") from error
     if head and head["session"] != _VERSION:
