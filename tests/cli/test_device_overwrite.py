@@ -159,7 +159,10 @@ def test_what_is_no_device(cli: Cli, tmp_path: Path) -> None:
         "zeroizepy: error: file: is no block device",
         "zeroizepy: hint: 'zeroizepy shred' overwrites files",
     ]
-    assert cli("shred-device", "missing").errors() == ["zeroizepy: error: missing: no such file or directory"]
+    assert cli("shred-device", "missing").errors() == [
+        "zeroizepy: error: missing: no such file or directory",
+        "zeroizepy: hint: check how the path is written; a missing folder is not made",
+    ]
     assert cli("shred-device", "").status == 2
     assert (tmp_path / "file").read_bytes() == b"keep"
 

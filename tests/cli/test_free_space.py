@@ -130,7 +130,10 @@ def test_bad_rate_and_paths(cli: Cli, tmp_path: Path) -> None:
     """Each in one line with its remedy."""
     (tmp_path / "file").touch()
     assert "at least 1 byte per second" in cli("wipe-free", ".", "--rate=0").errors()[0]
-    assert cli("wipe-free", "missing").errors() == ["zeroizepy: error: missing: no such file or directory"]
+    assert cli("wipe-free", "missing").errors() == [
+        "zeroizepy: error: missing: no such file or directory",
+        "zeroizepy: hint: check how the path is written; a missing folder is not made",
+    ]
     assert cli("wipe-free", "file").errors() == ["zeroizepy: error: file: not a directory"]
     assert cli("wipe-free", "").status == 2
 

@@ -176,7 +176,10 @@ def test_missing_folder_of_the_output(cli: Cli, key: Path, sealed: Path) -> None
     """The error names the path that was given, not a temporary one."""
     result = cli("decrypt", sealed.name, "--key", key.name, "-o", "nowhere/out")
     assert result.status == 1
-    assert result.errors() == ["zeroizepy: error: nowhere/out: no such file or directory"]
+    assert result.errors() == [
+        "zeroizepy: error: nowhere/out: no such file or directory",
+        "zeroizepy: hint: check how the path is written; a missing folder is not made",
+    ]
 
 
 def test_input_that_is_no_file(cli: Cli, key: Path, tmp_path: Path) -> None:

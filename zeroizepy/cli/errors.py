@@ -31,6 +31,13 @@ _HINTS = {
 }
 """By the reason in a report, where the library's own remedy speaks of Python arguments."""
 
+_HINTS_BY_NUMBER = {
+    errno.ENOENT: "check how the path is written; a missing folder is not made",
+    errno.EACCES: "check the permissions of the path and its folders, or run it as a user who has them",
+    errno.EROFS: "mount it writable, or choose another place",
+}
+"""By the system's answer, where nobody knew more."""
+
 
 class Failure(Exception):
     """A job that failed for a reason that the command line itself found.
@@ -93,7 +100,8 @@ def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | Non
     reasons = getattr(getattr(error, "report", None), "reasons", ())
     if error.errno == errno.ENOTDIR and "permission" in reasons:  # The reason's name is wider than the word.
         return fault, "a part of the path is no directory; check how it is written"
-    return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), hint)
+    remedy = hint or _HINTS_BY_NUMBER.get(error.errno or 0)
+    return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), remedy)
 
 
 def _describe_click(error: ClickException) -> Failure:
