@@ -350,7 +350,7 @@ def shred_command(
       overwritten_verified  each block was written, and read back as written
       overwritten           each block was written and flushed
       not_in_place          old bytes may remain, for the reasons that follow it
-      nothing to overwrite  a symbolic link, or a file without bytes
+      nothing to overwrite  a symbolic link, or a file in which nothing is stored
       refused               nothing was touched
     Unless it was refused, failed or --keep is given, the file is unlinked. A directory (-r)
     gets the number of files for each verdict.
