@@ -288,6 +288,23 @@ int zpy_derive_hkdf(uint64_t key, size_t key_length, uint8_t const *salt, size_t
 int zpy_derive_password(uint8_t const *password, size_t password_length, uint8_t const *salt, uint64_t opslimit, size_t memlimit,
                         uint64_t target);
 
+/* ---- chunked encryption: Cobblestone (C2SP) with AES-GCM, what is derived for one file in one slot ---- */
+
+/* Derive a file's key, base nonce and commitment with HKDF-Expand-SHA-512 from a key of key_bytes, 16 or 32. salt: 24 bytes;
+ * commitment_out: 32. Returns a handle > 0 or minus a zpy_status. The file's key is the first key_bytes of the cell, the base
+ * nonce the 12 that follow. One of 32 bytes has its schedule there, too, where the CPU has AES instructions. */
+int64_t zpy_chunked_create(uint64_t key, size_t key_bytes, uint8_t const *salt, uint8_t const *context, size_t context_bytes,
+                           uint32_t options, uint8_t *commitment_out);
+/* Encrypt chunks of 16 KiB, of which the first one has number first. is_last: the rest behind the whole ones, perhaps none,
+ * is the file's last chunk; else there must be no rest. out: length plus 16 for each chunk; zeroed when the result is not
+ * ZPY_OK. ZPY_UNSUPPORTED without a schedule, ZPY_RANGE beyond 2^38 chunks. */
+int zpy_chunked_encrypt(uint64_t stream_cell, uint64_t first, uint8_t const *message, size_t length, int is_last,
+                        uint8_t *out);
+/* Decrypt them. A chunk of less than 16 KiB can only be the last one, and the caller checks that nothing follows it. out:
+ * length less 16 for each chunk; zeroed, all of it, when the result is not ZPY_OK. good_out: how many were authentic. */
+int zpy_chunked_decrypt(uint64_t stream_cell, uint64_t first, uint8_t const *sealed, size_t length, uint8_t *out,
+                        uint64_t *good_out);
+
 /* ---- signing keys: Ed25519, 32-byte seed and public key in one slot ---- */
 
 /* Key from a seed of 32 bytes (or random with ZPY_RANDOM). Returns a handle > 0 or minus a zpy_status. The seed is the first

@@ -19,7 +19,7 @@ LEVELS = [
     {"view", "command", "prompt"},
     {"sources", "keys"},
     {"crypto", "cell", "file", "os_erase", "utils"},
-    {"sessions"},
+    {"sessions", "chunked"},
     {"session", "scan", "signing"},
     {"testing", "audit", "certificate"},
     {"pytest_plugin"},

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from .certificate import (
         verify_certificate as verify_certificate,
     )
+    from .chunked import (
+        EncryptedReader as EncryptedReader,
+    )
+    from .chunked import (
+        EncryptedWriter as EncryptedWriter,
+    )
+    from .chunked import (
+        decrypt_file as decrypt_file,
+    )
+    from .chunked import (
+        encrypt_file as encrypt_file,
+    )
     from .crypto import (
         CipherText as CipherText,
     )
@@ -228,6 +240,12 @@ _HOMES = {
         "Certificate",
         "certify",
         "verify_certificate",
+    ),
+    "chunked": (
+        "EncryptedReader",
+        "EncryptedWriter",
+        "decrypt_file",
+        "encrypt_file",
     ),
     "crypto": (
         "CipherText",

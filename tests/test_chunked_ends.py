@@ -1,0 +1,426 @@
+"""Where encrypted and decrypted files appear, when, and what is left when something fails."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import stat
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from zeroizepy.cell import CypherCell
+from zeroizepy.chunked import EncryptedReader, EncryptedWriter, decrypt_file, encrypt_file, ends
+from zeroizepy.crypto import CryptoKey
+from zeroizepy.exceptions import CellWipedError, DecryptionError, SecureMemoryClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.children import Child
+
+RAW = bytes(range(32))
+BATCH = 16 * 16384
+DATA = bytes(range(251)) * 6000
+"""Six batches, nearly."""
+
+
+@pytest.fixture
+def key() -> CryptoKey:
+    """The key of all files here."""
+    return CryptoKey(RAW)
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def naming(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """With O_TMPFILE, and as on file systems without it."""
+    name: str = request.param
+    if name == "named":
+        monkeypatch.setattr(ends.NewFile, "_open_unnamed", lambda _self: None)
+    else:
+        try:
+            os.close(os.open(tmp_path, os.O_RDWR | os.O_TMPFILE))
+        except OSError:
+            pytest.skip("needs a file system with O_TMPFILE")
+    return name
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A plaintext in a file."""
+    path = tmp_path / "plain"
+    path.write_bytes(DATA)
+    return path
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, plain: Path, key: CryptoKey) -> Path:
+    """The same encrypted."""
+    path = tmp_path / "sealed"
+    encrypt_file(plain, path, key)
+    return path
+
+
+def names(folder: Path) -> set[str]:
+    """What a directory holds."""
+    return set(os.listdir(folder))
+
+
+def test_round_trip(tmp_path: Path, plain: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
+    """Paths of each type; the results have mode 600 whatever the umask is, and nothing else appears."""
+    before = os.umask(0o777)
+    try:
+        encrypt_file(str(plain), os.fsencode(tmp_path / "sealed"), key, associated_data=bytearray(b"a"))
+        decrypt_file(tmp_path / "sealed", str(tmp_path / "back"), key, associated_data=b"a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "back").read_bytes() == DATA
+    assert names(tmp_path) == {"plain", "sealed", "back"}
+    assert {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("sealed", "back")} == {0o600}
+
+
+def test_an_existing_destination(tmp_path: Path, plain: Path, sealed: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
+    """It is refused and unchanged, and replaced with overwrite=True once all is authentic."""
+    back = tmp_path / "back"
+    back.write_bytes(b"old")
+    calls: list[Callable[[], Any]] = [
+        lambda: encrypt_file(plain, back, key),
+        lambda: decrypt_file(sealed, back, key),
+        lambda: EncryptedWriter(back, key),
+    ]
+    for call in calls:
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            call()
+    whole = sealed.read_bytes()
+    sealed.write_bytes(whole[:-1])
+    with pytest.raises(DecryptionError):
+        decrypt_file(sealed, back, key, overwrite=True)
+    assert back.read_bytes() == b"old"
+    sealed.write_bytes(whole)
+    decrypt_file(sealed, back, key, overwrite=True)
+    assert back.read_bytes() == DATA
+    assert names(tmp_path) == {"plain", "sealed", "back"}
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "fifo"])
+def test_what_is_never_replaced(tmp_path: Path, plain: Path, key: CryptoKey, kind: str) -> None:
+    """A link, a directory or a FIFO stays, also with overwrite=True."""
+    target = tmp_path / "target"
+    {"link": lambda: target.symlink_to(plain), "folder": target.mkdir, "fifo": lambda: os.mkfifo(target)}[kind]()
+    with pytest.raises((FileExistsError, ValueError), match=r"no regular file|the same file"):
+        encrypt_file(plain, target, key, overwrite=True)
+    assert plain.read_bytes() == DATA
+    assert names(tmp_path) == {"plain", "target"}
+
+
+def test_a_name_taken_meanwhile(tmp_path: Path, plain: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
+    """Somebody else's file of that name stays, and nothing of ours does."""
+    target = tmp_path / "target"
+
+    def progress(_done: int, _total: int | None) -> None:
+        target.write_bytes(b"theirs")
+
+    with pytest.raises(FileExistsError):
+        encrypt_file(plain, target, key, progress=progress)
+    assert target.read_bytes() == b"theirs"
+    assert names(tmp_path) == {"plain", "target"}
+
+
+def test_no_rename_without_replacing(
+    tmp_path: Path, plain: Path, key: CryptoKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file system has no such rename, the name is taken with an empty file first."""
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EINVAL, "no such rename")
+
+    monkeypatch.setattr(ends.NewFile, "_open_unnamed", lambda _self: None)
+    monkeypatch.setattr(ends, "rename_noreplace", refuse)
+    encrypt_file(plain, tmp_path / "sealed", key)
+    decrypt_file(tmp_path / "sealed", tmp_path / "back", key)
+    assert (tmp_path / "back").read_bytes() == DATA
+    assert names(tmp_path) == {"plain", "sealed", "back"}
+
+
+def test_the_same_file(tmp_path: Path, plain: Path, key: CryptoKey) -> None:
+    """Under whatever name, a file is not its own destination."""
+    (tmp_path / "other").hardlink_to(plain)
+    for dst in (plain, tmp_path / "other"):
+        with pytest.raises(ValueError, match="must not be the same file"):
+            encrypt_file(plain, dst, key, overwrite=True)
+    with open(plain, "rb") as file, pytest.raises(ValueError, match="must not be the same file"):
+        encrypt_file(file, plain, key, overwrite=True)
+    assert plain.read_bytes() == DATA
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut in the last chunk": lambda data: data[:-1],
+    "cut at a chunk": lambda data: data[: 56 + 40 * 16400],
+    "extended": lambda data: data + b"\0",
+    "late flip": lambda data: data[:-100] + bytes([data[-100] ^ 1]) + data[-99:],
+    "early flip": lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+    "commitment": lambda data: data[:30] + bytes([data[30] ^ 1]) + data[31:],
+    "empty": lambda _data: b"",
+}
+
+WRITTEN = {
+    "cut in the last chunk": [5 * BATCH],
+    "cut at a chunk": [40 * 16384],
+    "extended": [5 * BATCH],
+    "late flip": [5 * BATCH],
+    "early flip": [0],
+    "commitment": [],
+    "empty": [],
+}
+"""How much plaintext each file gets before that is found; nothing: it is not even made."""
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_failed_decryption_leaves_nothing(
+    tmp_path: Path,
+    sealed: Path,
+    key: CryptoKey,
+    damage: str,
+    naming: str,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No file, not even a temporary one, and what was written was zeroed before it was given back."""
+    sealed.write_bytes(DAMAGES[damage](sealed.read_bytes()))
+    seen = []
+    original = ends.NewFile._zero
+
+    def zero(self: ends.NewFile) -> None:
+        original(self)
+        seen.append(os.pread(self._file.fileno(), 1 << 30, 0))
+
+    monkeypatch.setattr(ends.NewFile, "_zero", zero)
+    before = names(tmp_path)
+    with pytest.raises(DecryptionError):
+        decrypt_file(sealed, tmp_path / "back", key)
+    assert names(tmp_path) == before
+    assert seen == [bytes(size) for size in WRITTEN[damage]]
+
+
+def test_a_failed_progress(tmp_path: Path, sealed: Path, plain: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
+    """What the callback raises ends the work, and leaves nothing."""
+
+    def stop(done: int, total: int | None) -> None:
+        assert total in (len(DATA), sealed.stat().st_size)
+        if done > 2 * BATCH:
+            raise KeyboardInterrupt
+
+    before = names(tmp_path)
+    for call in (encrypt_file, decrypt_file):
+        with pytest.raises(KeyboardInterrupt):
+            call(plain if call is encrypt_file else sealed, tmp_path / "out", key, progress=stop)
+    assert names(tmp_path) == before
+
+
+def test_progress(tmp_path: Path, plain: Path, key: CryptoKey) -> None:
+    """It goes up to the whole, at least every 256 KiB."""
+    steps: list[tuple[int, int | None]] = []
+    encrypt_file(plain, tmp_path / "sealed", key, progress=lambda *step: steps.append(step))
+    assert [done for done, _ in steps] == [min(BATCH * turn, len(DATA)) for turn in range(1, 7)]
+    assert {total for _, total in steps} == {len(DATA)}
+    steps.clear()
+    decrypt_file(tmp_path / "sealed", io.BytesIO(), key, progress=lambda *step: steps.append(step))
+    assert steps[-1] == (tmp_path / "sealed").stat().st_size == steps[-1][1] or steps[-1][0] == steps[-1][1]
+
+
+def test_a_destroyed_key_touches_nothing(tmp_path: Path, plain: Path, sealed: Path, key: CryptoKey) -> None:
+    """It is refused before a destination is opened, and while the work goes on the destination stays away."""
+    before = names(tmp_path)
+    with pytest.raises(SecureMemoryClosed):
+        decrypt_file(sealed, tmp_path / "out", key, progress=lambda *_: key.destroy())
+    assert names(tmp_path) == before
+    for call in (encrypt_file, decrypt_file):
+        with pytest.raises(SecureMemoryClosed):
+            call(plain if call is encrypt_file else sealed, tmp_path / "out", key)
+    assert names(tmp_path) == before
+
+
+# ---- pipes ----
+
+
+def test_pipes(key: CryptoKey) -> None:
+    """Through two pipes, without a file; the descriptors stay open."""
+    first, second = os.pipe(), os.pipe()
+
+    def feed() -> None:
+        with open(first[1], "wb", buffering=0) as out:
+            encrypt_file(io.BytesIO(DATA), out, key)
+
+    def work() -> None:
+        with open(first[0], "rb", buffering=0) as src, open(second[1], "wb", buffering=0) as out:
+            decrypt_file(src, out, key)
+            assert not out.closed
+
+    threads = [threading.Thread(target=feed), threading.Thread(target=work)]
+    for thread in threads:
+        thread.start()
+    with open(second[0], "rb") as result:
+        assert result.read() == DATA
+    for thread in threads:
+        thread.join()
+
+
+def test_only_authentic_bytes_reach_a_pipe(sealed: Path, key: CryptoKey) -> None:
+    """What comes out before the error is a beginning of the plaintext that ends before the forged chunk."""
+    data = bytearray(sealed.read_bytes())
+    data[56 + 40 * 16400] ^= 1
+    out = io.BytesIO()
+    with pytest.raises(DecryptionError, match="chunk 40 is not authentic"):
+        decrypt_file(io.BytesIO(data), out, key)
+    assert out.getvalue() == DATA[: 2 * BATCH]
+
+
+class Slow(io.RawIOBase):
+    """A raw file that gives and takes little at a time."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.inner = io.BytesIO(data)
+
+    def readinto(self, buffer: Any) -> int:
+        """At most 1000 bytes."""
+        return self.inner.readinto(memoryview(buffer)[:1000])
+
+    def write(self, data: Any) -> int:
+        """The same."""
+        return self.inner.write(memoryview(data)[:1000])
+
+
+def test_short_reads_and_writes(key: CryptoKey) -> None:
+    """They are gone on with."""
+    out, back = Slow(), Slow()
+    encrypt_file(Slow(DATA), out, key)
+    decrypt_file(Slow(out.inner.getvalue()), back, key)
+    assert back.inner.getvalue() == DATA
+
+
+def test_wrong_ends(tmp_path: Path, plain: Path, key: CryptoKey) -> None:
+    """What is no path and no binary file is a TypeError; an empty path a ValueError; a missing one says its name."""
+    wrong: Any = 5
+    for call in (lambda: encrypt_file(wrong, tmp_path / "a", key), lambda: encrypt_file(plain, wrong, key)):
+        with pytest.raises(TypeError, match="must be a path or an open binary file"):
+            call()
+    with pytest.raises(TypeError, match="key must be a CryptoKey"):
+        encrypt_file(plain, tmp_path / "a", ANY)
+    with pytest.raises(ValueError, match="empty path"):
+        encrypt_file("", tmp_path / "a", key)
+    for src, dst in ((tmp_path / "none", tmp_path / "a"), (plain, tmp_path / "none" / "a")):
+        with pytest.raises(FileNotFoundError, match="none"):
+            encrypt_file(src, dst, key)
+    assert names(tmp_path) == {"plain"}
+
+
+ANY: Any = RAW
+
+
+# ---- the writer ----
+
+
+def test_the_writer_publishes_at_the_end(tmp_path: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
+    """Only a block that ends well gives the file its name; an exception, discard and deletion leave nothing."""
+    path = tmp_path / "sealed"
+    with EncryptedWriter(path, key) as file:
+        file.write(DATA)
+        assert not path.exists()
+    assert EncryptedReader(path, key).read() == DATA
+    path.unlink()
+    with pytest.raises(ZeroDivisionError), EncryptedWriter(path, key) as file:
+        file.write(DATA[: 1 // (file.write(DATA) - len(DATA))])
+    file = EncryptedWriter(path, key)
+    file.write(DATA)
+    file.discard()
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"")
+    file.close()
+    dropped = EncryptedWriter(path, key)
+    dropped.write(DATA)
+    del dropped
+    assert names(tmp_path) == set()
+
+
+def test_the_writer_takes_secrets(tmp_path: Path, key: CryptoKey) -> None:
+    """A cell is written without a copy; one that is wiped ends the file."""
+    with EncryptedWriter(tmp_path / "sealed", key) as file:
+        assert file.write(CypherCell(b"secret")) == 6
+    assert EncryptedReader(tmp_path / "sealed", key).read() == b"secret"
+    cell = CypherCell(b"secret")
+    cell.wipe()
+    file = EncryptedWriter(tmp_path / "other", key)
+    with pytest.raises(CellWipedError):
+        file.write(cell)
+    assert file.closed
+    assert names(tmp_path) == {"sealed"}
+    with EncryptedWriter(io.BytesIO(), key) as file, pytest.raises(TypeError, match="bytes-like object, not str"):
+        file.write(CHARACTERS)
+
+
+CHARACTERS: Any = "text"
+
+
+# ---- faults and kills ----
+
+FAULTY = """
+import ctypes, os, sys
+from zeroizepy import *
+arm = ctypes.CDLL(None).zpy_fault_arm
+folder, call = sys.argv[1:]
+key = CryptoKey(bytes(range(32)))
+before = sorted(os.listdir(folder))
+run = {"encrypt": encrypt_file, "decrypt": decrypt_file}[call]
+os.chdir(folder)
+arm(1)
+try:
+    run("plain" if call == "encrypt" else "sealed", "out", key)
+except OSError as error:
+    arm(0)
+    print(error.errno, error.filename)
+print(sorted(os.listdir(".")) == before)
+"""
+
+
+@pytest.mark.parametrize("call", ["encrypt", "decrypt"])
+@pytest.mark.parametrize("fault", ["write:3:28", "write:1:5", "fsync:1:5"])
+def test_faults(child: Child, shim: str, tmp_path: Path, sealed: Path, call: str, fault: str) -> None:
+    """ENOSPC and EIO while writing, EIO while flushing: an OSError that names the file, and nothing is left."""
+    assert sealed.exists()
+    env = {"LD_PRELOAD": shim, "ZPY_FAULT": fault}
+    printed = child.check(FAULTY, str(tmp_path), call, env=env).splitlines()
+    assert printed == [f"{fault.split(':')[2]} {tmp_path / 'out'}", "True"]
+
+
+KILLED = """
+import sys, time
+from zeroizepy import *
+key = CryptoKey(bytes(range(32)))
+def progress(done, total):
+    if done > 600_000:
+        print("half", flush=True)
+        time.sleep(60)
+decrypt_file(sys.argv[1], sys.argv[2], key, progress=progress)
+"""
+
+
+def test_a_kill_leaves_nothing(child: Child, tmp_path: Path, sealed: Path) -> None:
+    """kill -9 in the middle of a decryption: where there is O_TMPFILE, no part of the plaintext has a name."""
+    try:
+        os.close(os.open(tmp_path, os.O_RDWR | os.O_TMPFILE))
+    except OSError:
+        pytest.skip("needs a file system with O_TMPFILE")
+    before = names(tmp_path)
+    process = subprocess.Popen(
+        child.command(KILLED, str(sealed), str(tmp_path / "out")), env=child.environment(), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert names(tmp_path) == before

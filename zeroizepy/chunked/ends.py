@@ -1,0 +1,287 @@
+"""The two ends of an encryption: a path or an open binary file to read from, and one to write to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from zeroizepy.durable import sync_directory
+from zeroizepy.shred.calls import rename_noreplace
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["Output", "Source", "open_output"]
+
+_NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+"""What file systems without O_TMPFILE answer, and kernels."""
+_NO_RENAME = (errno.ENOSYS, errno.EINVAL)
+_ZEROS = bytes(1 << 20)
+
+
+def _path_of(end: object, name: str, method: str) -> str | None:
+    """An absolute path, or None for an open file.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: An empty path.
+    """
+    if isinstance(end, (str, bytes, os.PathLike)):
+        path = os.fsdecode(end)
+        if not path:
+            raise ValueError(f"{name} must not be an empty path")
+        return os.path.join(os.getcwd(), path)  # The program may change its folder meanwhile.
+    if not hasattr(end, method):
+        raise TypeError(f"{name} must be a path or an open binary file with {method}(), not {type(end).__name__}")
+    return None
+
+
+class Source:
+    """Bytes in order, from a path or an open binary file. The latter is not closed, and is read from where it stands.
+
+    Attributes:
+        file: What is read from; unbuffered where it was opened here, so that no plaintext stays in a buffer.
+    """
+
+    def __init__(self, src: object) -> None:
+        path = _path_of(src, "src", "readinto")
+        self._is_own = path is not None
+        self.file: Any = src if path is None else open(path, "rb", buffering=0)  # noqa: SIM115 - close() is below.
+
+    def fill(self, view: memoryview) -> int:
+        """Read until the view is full or the input ends. Returns how many bytes there were."""
+        done = 0
+        while done < len(view):
+            with view[done:] as rest:
+                got = self.file.readinto(rest)
+            if got is None:
+                raise BlockingIOError(errno.EAGAIN, "src must block until it has data")
+            if got == 0:
+                break
+            done += got
+        return done
+
+    def size(self) -> int | None:
+        """How long it is, if it is a regular file."""
+        with suppress(OSError, AttributeError):  # What is no file of the system has no descriptor.
+            status = os.fstat(self.file.fileno())
+            return status.st_size if stat.S_ISREG(status.st_mode) else None
+        return None
+
+    def is_same(self, path: str) -> bool:
+        """Whether it is the file that stands at a path."""
+        with suppress(OSError, AttributeError):
+            return os.path.samestat(os.fstat(self.file.fileno()), os.stat(path))
+        return False
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        if self._is_own:
+            self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Output:
+    """An open binary file to write to. It is not closed; what was written stays when the rest fails."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, data: memoryview | bytes) -> None:
+        """Write all of it."""
+        view = memoryview(data)
+        done = 0
+        while done < len(view):
+            wrote = self._file.write(view[done:])
+            if wrote is None:
+                raise BlockingIOError(errno.EAGAIN, "dst must block until it takes data")
+            done += wrote
+
+    def publish(self) -> None:
+        """Have it arrive."""
+        if hasattr(self._file, "flush"):
+            self._file.flush()
+
+    def discard(self) -> None:
+        """Nothing: what was written is on its way already."""
+
+
+class NewFile(Output):
+    """A file that has no name until it is complete and on the device; mode 600.
+
+    Where the file system has O_TMPFILE, a kill leaves nothing of it. Elsewhere it has a name beside the one to come,
+    which begins with a dot and ends in ".tmp", and which a kill leaves behind.
+
+    Args:
+        path: Absolute.
+        overwrite: Replace a regular file that stands there.
+        is_secret: Zero what was written before it is given up.
+
+    Raises:
+        FileExistsError: Something stands there that may not be replaced.
+        OSError: The file cannot be made.
+    """
+
+    def __init__(self, path: str, *, overwrite: bool, is_secret: bool) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        self._is_secret = is_secret
+        self._temporary: str | None = None
+        self._check_free()
+        try:
+            fd = self._open_unnamed()
+            if fd is None:
+                fd, self._temporary = self._open_named()
+        except OSError as error:
+            error.filename = path  # A temporary name means nothing to the user.
+            raise
+        super().__init__(open(fd, "r+b", buffering=0))  # noqa: SIM115 - publish() and discard() close it.
+        os.fchmod(fd, 0o600)
+
+    def _check_free(self) -> None:
+        with suppress(FileNotFoundError):
+            mode = os.lstat(self._path).st_mode
+            if not stat.S_ISREG(mode):
+                text = "is no regular file; only such are replaced; pass an open binary file to write into another"
+                raise FileExistsError(errno.EEXIST, text, self._path)
+            if not self._overwrite:
+                raise FileExistsError(errno.EEXIST, "exists; pass overwrite=True to replace it", self._path)
+
+    def _open_unnamed(self) -> int | None:
+        if not hasattr(os, "O_TMPFILE"):
+            return None
+        try:
+            fd = os.open(os.path.dirname(self._path), os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno in _NO_UNNAMED:
+                return None
+            raise
+        if not os.path.exists(f"/proc/self/fd/{fd}"):  # By which it gets its name.
+            os.close(fd)
+            return None
+        return fd
+
+    def _open_named(self) -> tuple[int, str]:
+        folder, name = os.path.split(self._path)
+        return tempfile.mkstemp(prefix=f".{name[:50]}.", suffix=".tmp", dir=folder)
+
+    def write(self, data: memoryview | bytes) -> None:
+        """Write all of it."""
+        try:
+            super().write(data)
+        except OSError as error:
+            error.filename = self._path
+            raise
+
+    def publish(self) -> None:
+        """Flush it and give it its name.
+
+        Raises:
+            FileExistsError: Meanwhile something else took the name.
+            OSError: It could not be flushed or named.
+        """
+        try:
+            os.fsync(self._file.fileno())
+            self._take_name()
+        except OSError as error:
+            error.filename, error.filename2 = self._path, None
+            raise
+        self._file.close()
+        sync_directory(self._path)
+
+    def _take_name(self) -> None:
+        if self._temporary is None and not self._overwrite:
+            self._link(self._path)
+            return
+        if self._temporary is None:  # A link replaces nothing; a rename does.
+            folder, name = os.path.split(self._path)
+            self._temporary = os.path.join(folder, f".{name[:50]}.{os.urandom(8).hex()}.tmp")
+            self._link(self._temporary)
+        if self._overwrite:
+            self._check_free()
+            os.replace(self._temporary, self._path)
+        else:
+            self._rename(self._temporary)
+        self._temporary = None
+
+    def _link(self, path: str) -> None:
+        """Name the unnamed file. A directory's descriptor has Python use linkat(2), which alone can follow the link."""
+        here = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.link(f"/proc/self/fd/{self._file.fileno()}", path, src_dir_fd=here, follow_symlinks=True)
+        finally:
+            os.close(here)
+
+    def _rename(self, temporary: str) -> None:
+        folder, name = os.path.split(self._path)
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            rename_noreplace(directory, os.path.basename(temporary), name)
+        except OSError as error:
+            if error.errno not in _NO_RENAME:
+                raise
+            # Take the name with an empty file, then replace that.
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.replace(temporary, self._path)
+        finally:
+            os.close(directory)
+
+    def discard(self) -> None:
+        """Give it up: zero what is secret, once, in place, and take its temporary name away. Goes on past errors."""
+        if self._file.closed:
+            return
+        if self._is_secret and not self._has_name():
+            with suppress(OSError):
+                self._zero()
+        if self._temporary is not None:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+        with suppress(OSError):
+            self._file.close()
+
+    def _zero(self) -> None:
+        fd = self._file.fileno()
+        size, done = os.fstat(fd).st_size, 0
+        while done < size:
+            done += os.pwrite(fd, _ZEROS[: size - done], done)
+        os.fsync(fd)
+
+    def _has_name(self) -> bool:
+        """Whether it stands where it should: an interrupt may come right after that was done."""
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._path))
+        return False
+
+
+def open_output(dst: object, source: Source | None, *, overwrite: bool, is_secret: bool) -> Output:
+    """What to write a result to.
+
+    Args:
+        dst: A path, for a new file, or an open binary file.
+        source: What is read, which must be another file.
+        overwrite, is_secret: See NewFile.
+
+    Raises:
+        TypeError: Neither of the two.
+        ValueError: The path is the source's.
+        FileExistsError, OSError: See NewFile.
+    """
+    path = _path_of(dst, "dst", "write")
+    if path is None:
+        return Output(dst)
+    if source is not None and source.is_same(path):
+        raise ValueError(f"src and dst must not be the same file, as both are {path!r}")
+    return NewFile(path, overwrite=overwrite, is_secret=is_secret)
