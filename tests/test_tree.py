@@ -603,3 +603,12 @@ def test_old_kernels_flush_each_file(monkeypatch: pytest.MonkeyPatch, release: s
     monkeypatch.setattr(batch.platform, "system", lambda: "Linux")
     assert batch.can_share(["ext4", "xfs"]) is tells
     assert not batch.can_share(["ext4", "nfs4"])
+
+
+@pytest.mark.parametrize("path", [f"/proc/{os.getpid()}", "/sys/kernel"])
+def test_a_door_into_the_kernel_is_refused_at_once(path: str) -> None:
+    """Below /proc and /sys nothing holds stored bytes, and nothing is even looked at."""
+    if not os.path.isdir(path):
+        pytest.skip(f"needs {path}")
+    with pytest.raises(OSError, match="no stored bytes"):
+        shred_tree(path, dry_run=True)

@@ -491,3 +491,13 @@ def test_help_has_each_scheme(cli: Cli) -> None:
     """Each name in one piece, as it is typed, with the number of its passes."""
     shown = cli("shred", "--help").out
     assert all(f"{name} ({len(scheme.passes)})" in shown for name, scheme in SCHEMES.items())
+
+
+def test_a_device_that_could_not_be_read_is_not_as_asked(cli: Cli, tmp_path: Path) -> None:
+    """--verify-device where the device cannot be read: all is done, and the status says that this was not."""
+    path = tmp_path / "report.pdf"
+    path.write_bytes(b"S" * 5000)  # Not flushed: it has no place on the device yet, or the file system tells none.
+    result = cli("shred", "-n1", "--verify-device", "report.pdf")
+    read = "on the device itself" in result.out
+    assert (result.status == 0) == (read and "not_in_place" not in result.out)
+    assert result.status in (0, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import cleandoc
 from textwrap import wrap
@@ -20,13 +20,11 @@ from zeroizepy.file import SCHEMES, ShredReport, TreeReport, explain, secure_del
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
+from .overall import Overall
 from .trees import confirm_trees, show_tree, shred_one_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from .console import Bar
 
 
 __all__ = ["parse_pattern", "show_report", "shred_command", "verdict_style"]
@@ -34,8 +32,8 @@ __all__ = ["parse_pattern", "show_report", "shred_command", "verdict_style"]
 _STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
 _HEX_PREFIX = "hex:"
 
-NOT_IN_PLACE = 3
-"""Exit status: all was done, and old bytes of a file may remain."""
+NOT_AS_ASKED = 3
+"""Exit status: all was done, and old bytes of a file may remain, or it was not read back as asked."""
 
 
 def verdict_style(verdict: str) -> str:
@@ -76,7 +74,7 @@ class _Outcome:
             return self.failure.status
         if self.report is None or self.report.dry_run:
             return 0
-        return NOT_IN_PLACE if "not_in_place" in self.counts else 0
+        return NOT_AS_ASKED if "not_in_place" in self.counts or _lacks_read_back(self.report) else 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -94,6 +92,12 @@ class _Outcome:
         base = {} if self.report is None else self.report.to_dict()
         error = None if self.failure is None else self.failure.fault
         return {**base, "path": self.path, "error": error}
+
+
+def _lacks_read_back(report: ShredReport | TreeReport) -> bool:
+    """Whether somebody asked for a verification that did not come about."""
+    notes = [note.partition(":")[0] for note in report.notes]
+    return "verify_cached" in notes or "device_not_read" in notes or "not_read_back" in notes
 
 
 def show_report(output: Output, report: ShredReport) -> None:
@@ -126,48 +130,6 @@ def _show_plan(output: Output, report: ShredReport) -> None:
         output.fact("because", explain(reason))
     for note in report.notes:
         output.fact("note", explain(note))
-
-
-class _Overall:
-    """One progress bar over all files: what is done of them, and what is still to come by their sizes.
-
-    Args:
-        bar: Gets bytes done and bytes in all; None where nobody looks.
-        paths: All of them.
-        options: Of `secure_delete`.
-    """
-
-    def __init__(self, bar: Bar | None, paths: tuple[str, ...], options: dict[str, Any]) -> None:
-        passes = SCHEMES[options["scheme"]].passes if options["scheme"] else range(options["passes"])
-        self._bar = bar
-        self._times: int = len(passes) + bool(options["verify"]) + (options["verify"] == "device")
-        self._expected = [self._guess(path) for path in paths] if bar is not None else []
-        self._done = 0
-        self._index = 0
-
-    def _guess(self, path: str) -> int:
-        try:
-            return os.lstat(path).st_size * self._times
-        except OSError:
-            return 0
-
-    @property
-    def for_one(self) -> Callable[[int, int], None] | None:
-        """The progress function for the file at hand."""
-        return None if self._bar is None else self._advance
-
-    def _advance(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._expected[self._index] = total
-            self._bar(self._done + done, sum(self._expected))
-
-    def next(self) -> AbstractContextManager[None]:
-        """The file at hand is done with, whatever came of it. In the `with` block that is told."""
-        if self._bar is None:
-            return nullcontext()
-        self._done += self._expected[self._index]
-        self._index += 1
-        return self._bar.hidden()
 
 
 def _one(path: str, progress: Callable[[int, int], None] | None, options: dict[str, Any]) -> _Outcome:
@@ -218,7 +180,7 @@ def _together(paths: tuple[str, ...], quiet: bool, options: dict[str, Any]) -> I
     """Shred one file after the other under one bar, which makes way while an outcome is shown."""
     label = paths[0] if len(paths) == 1 else f"{len(paths)} paths"
     with progress_bar(label, quiet=quiet) as bar:
-        overall = _Overall(bar, paths, options)
+        overall = Overall(bar, paths, options)
         for path in paths:
             outcome = _one(path, overall.for_one, options)
             with overall.next():
@@ -360,7 +322,8 @@ def shred_command(
       0    all as asked
       1    a path was missing, refused or failed, -r not confirmed, or stdout took no more
       2    bad usage, or -r with nobody to ask and without --yes
-      3    all done, and old bytes of a file may remain (not_in_place)
+      3    all done, and old bytes of a file may remain (not_in_place), or it was not
+           read back past the page cache, or from the device, as asked
       130  Ctrl-C: the path at hand stays, partly overwritten; the state of each is told
     What one path meets does not keep the others from being done.
 
@@ -411,7 +374,7 @@ def shred_command(
     statuses = {each.status for each in outcomes}
     if output.failure is not None:
         statuses.add(errors.report(output.failure))
-    return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_IN_PLACE, 0) if status in statuses)
+    return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_AS_ASKED, 0) if status in statuses)
 
 
 def _check_usage(ctx: click.Context, scheme: str | None, *, recursive: bool, only_files: bool) -> None:

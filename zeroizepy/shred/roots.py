@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from . import target
 from .beneath import Opener
+from .facts import mount_of
 from .journal import Journal
+from .plan import PSEUDO_FILE_SYSTEMS
 from .walk import DIRECTORY_FLAGS, Folder, count_files
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def open_root(path: str) -> Root | None:
     Raises:
         ValueError: The path ends in `.` or `..`, or is the root of all.
         NotADirectoryError: Something else stands there.
-        OSError: The system refused.
+        OSError: The system refused, or the directory lies on a file system whose files hold no stored bytes.
     """
     parent, name = os.path.split(path.rstrip("/") or "/")
     if name in ("", os.curdir, os.pardir):
@@ -82,6 +84,11 @@ def open_root(path: str) -> Root | None:
         if isinstance(error, FileNotFoundError):
             return None
         raise (wrong or error) from None
+    kind = mount_of(fd).file_system
+    if kind in PSEUDO_FILE_SYSTEMS:
+        os.close(fd)
+        os.close(above)
+        raise OSError(errno.EINVAL, f"lies on {kind}, whose files hold no stored bytes", path)
     status = os.fstat(fd)
     return Root(above, Folder(None, name, (status.st_dev, status.st_ino), shown=path, fd=fd))
 
