@@ -96,3 +96,19 @@ def test_what_another_program_appended_stays(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(MemoryError, match="stop here"):
         secure_delete(path, passes=1, progress=append if begun else None)
     assert path.read_bytes().endswith(b"added" * 4000)
+
+
+@pytest.mark.parametrize("step", ["truncate", "unlink"])
+def test_a_file_that_stays_has_its_old_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Ctrl-C before the file is cut leaves its size, though passes go to the end of its last block; later it is 0."""
+
+    def interrupt(_run: FileRun) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "file"
+    path.write_bytes(bytes(5000))
+    monkeypatch.setattr(FileRun, step, interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        secure_delete(path, passes=1, rename=False)
+    assert path.stat().st_size == (5000 if step == "truncate" else 0)
+    assert vars(caught.value)["report"].unlinked is False

@@ -146,12 +146,12 @@ class _Alone:
             return run.report()
         try:
             self._overwrite_and_remove()
+            return run.report()
         except KeyboardInterrupt as error:
             run.reasons.append("failed:interrupted")
             # Assigned by name because the builtin type does not declare it; our own errors do.
             vars(error)["report"] = run.report("interrupted")
             raise
-        return run.report()
 
     def _overwrite_and_remove(self) -> None:
         run = self.run
@@ -162,15 +162,15 @@ class _Alone:
                     if self.plan.verify:
                         run.compare(writer)
             run.settle()
+            try:
+                self._remove()
+            except OSError as error:
+                raise run.removal_failure(error) from error
         except BaseException:
-            # The file stays, and its size must not tell of the run.
+            # Where the file stays, its size must not tell of the run.
             with suppress(OSError):
                 run.restore_size()
             raise
-        try:
-            self._remove()
-        except OSError as error:
-            raise run.removal_failure(error) from error
 
     def _overwrite(self, writer: SpanWriter) -> None:
         count = len(self.plan.passes)
