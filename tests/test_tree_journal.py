@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from zeroizepy.shred.journal import Begun, Journal, State
+from zeroizepy.shred.journal import Begun, Journal, State, _packed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +110,29 @@ def test_a_full_batch_fits(tmp_path: Path) -> None:
         journal.save(State({"overwritten": 2**63}, begun), lasting=True)
     with Journal(str(tmp_path / "journal"), RUN) as journal:
         assert journal.state.begun == begun
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_journal_that_others_may_write_is_left_alone(tmp_path: Path, mode: int) -> None:
+    """Its counts would go into the report, so it is refused."""
+    path = tmp_path / "journal"
+    Journal(str(path), RUN).close()
+    path.chmod(mode)
+    with pytest.raises(FileExistsError, match="others may write to it"):
+        Journal(str(path), RUN)
+
+
+@pytest.mark.parametrize(
+    "record", [5, [98], [98, 5, []], ["x", {}, []], [98, {"a": "b"}, []], [98, {}, [[1]]], [98, {}, [[1, 2, 3, 4]]]]
+)
+def test_a_record_of_another_kind_is_refused(tmp_path: Path, record: object) -> None:
+    """What no run wrote is no crash, and is left alone."""
+    path = tmp_path / "journal"
+    Journal(str(path), RUN).close()
+    with path.open("r+b") as file:
+        file.seek(Journal._place(98))
+        file.write(_packed(record, 4096))
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="record of another kind"):
+        Journal(str(path), RUN)
+    assert path.read_bytes() == before

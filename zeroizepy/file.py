@@ -227,7 +227,7 @@ def shred_tree(
         TypeError, ValueError: An argument, named in the message; a path that ends in `.` or `..`; a journal of another
             directory or with other options.
         NotADirectoryError: The path is a file, which is for `secure_delete`, or a symbolic link.
-        FileExistsError: Something that is no journal stands at the journal's path.
+        FileExistsError: Something that is no journal of this user alone stands at the journal's path.
         BlockingIOError: Another run holds the journal.
         OSError: The directory or the journal cannot be opened, or the journal not be written.
         LockLimitError: No locked memory for the random stream's key.

@@ -78,6 +78,24 @@ def _unpacked(data: bytes) -> Any:
         return None
 
 
+def _state(value: Any) -> tuple[int, State]:
+    """A record's number and state.
+
+    Raises:
+        TypeError, ValueError: It is not what `Journal.save` writes.
+    """
+    number, counts, begun = value
+    state = State(counts, [Begun(*each) for each in begun])
+    numbers = [number, *counts.values()] if isinstance(counts, dict) else [None]
+    for each in state.begun:
+        numbers += [each.device, each.inode, each.size_bytes]
+        if not isinstance(each.outcome, str | None):
+            raise TypeError("an outcome is text")
+    if any(type(each) is not int for each in numbers):
+        raise TypeError("what is counted is a whole number")
+    return number, state
+
+
 def _read(fd: int, length: int, offset: int) -> bytes:
     pieces = []
     while length > 0:
@@ -182,6 +200,10 @@ class Journal:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             raise FileExistsError(errno.EEXIST, "is no journal, and is left alone", self.path)
+        # What it says of earlier runs goes into the report.
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            text = "is another user's journal, or others may write to it, and is left alone; give another path"
+            raise FileExistsError(errno.EEXIST, text, self.path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -227,8 +249,12 @@ class Journal:
         best: tuple[int, State] = (0, State())
         for number in (1, 2):
             value = _unpacked(_read(self._fd, _SLOT_BYTES, self._place(number)))
-            if value is not None and value[0] > best[0]:
-                best = value[0], State(value[1], [Begun(*each) for each in value[2]])
+            if value is not None:
+                try:
+                    best = max(best, _state(value), key=lambda found: found[0])
+                except (TypeError, ValueError):
+                    text = "is a journal with a record of another kind, and is left alone; give another path"
+                    raise FileExistsError(errno.EEXIST, text, self.path) from None
         return best
 
     @staticmethod
