@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zeroizepy.file import secure_delete, wipe_free_space
+from zeroizepy.shred.steps import FileRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from zeroizepy.shred.passes import SpanWriter
 
 MIB = 1 << 20
 SIZES = [1000, 4096, 4097, MIB + 1, 5 * MIB + 100]
@@ -81,6 +84,27 @@ def test_a_range_given_up_meanwhile_is_not_called_overwritten(
     report = secure_delete(path, passes=1, progress=drop)
     assert (report.verdict, report.reasons) == ("not_in_place", ("extents_moved",))
     assert disk.hits(nonce) > 0
+
+
+def test_bytes_that_reached_the_device_during_the_run_are_not_called_overwritten(
+    new_disk: Callable[..., Any], nonce: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for a file that the kernel writes out between the look at it and the pass."""
+    if shutil.which("fallocate") is None:
+        pytest.skip("needs fallocate(1)")
+    path = new_disk("ext4", "-b", "4096").mountpoint / "file"
+    path.write_bytes(nonce * 4096)
+    new_writer = FileRun.new_writer
+
+    def write_out(run: FileRun) -> SpanWriter:
+        os.sync()
+        return new_writer(run)
+
+    def drop(_done: int, _total: int) -> None:
+        subprocess.run(["fallocate", "--zero-range", "--offset", "0", "--length", "65536", path], check=True)
+
+    monkeypatch.setattr(FileRun, "new_writer", write_out)
+    assert secure_delete(path, passes=1, progress=drop).verdict == "not_in_place"
 
 
 def test_bystanders_stay_on_the_image(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import attributes, target
 from .device_read import DeviceReader
-from .extents import data_ranges, is_kept, read_extents
+from .extents import NOWHERE, data_ranges, is_kept, read_extents
 from .facts import FileFacts, read_facts
 from .name_steps import NameRun, errno_name
 from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
@@ -21,6 +21,7 @@ from .plan import PSEUDO_FILE_SYSTEMS, cut_into_blocks, direct_reads_hold, end_o
 from .report import PassReport, ShredPlan, ShredReport, Verdict
 
 if TYPE_CHECKING:
+    from .extents import ExtentMap
     from .options import ShredOptions
 
 __all__ = ["FileRun", "Progress"]
@@ -257,7 +258,7 @@ class FileRun(NameRun):
         after = read_extents(self.fd, written_only=is_flushed)
         if after is None:
             self.reasons.append("extents_unknown")
-        elif not is_kept(before, after):
+        elif not is_kept(before, after) or (is_flushed and _has_unplaced(after, self.end)):
             self.reasons.append("extents_moved")
         elif _is_outside(after.pieces(), self.ranges(), max(self.plan.size_bytes, self.end)):
             self.reasons.append("changed_extents")
@@ -315,6 +316,11 @@ class FileRun(NameRun):
             error=error,
             seconds=time.monotonic() - self.started,
         )
+
+
+def _has_unplaced(extents: ExtentMap, end: int) -> bool:
+    """Whether a piece before `end` has no place: bytes that had none at first may have got one, and lost it, since."""
+    return any(place == NOWHERE and offset < end for offset, place, _ in extents.pieces())
 
 
 def _is_outside(pieces: Iterator[tuple[int, int, int]], ranges: Iterator[tuple[int, int]], end: int) -> bool:
