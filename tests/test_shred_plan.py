@@ -85,6 +85,7 @@ def test_old_bytes_that_may_remain_never_get_an_overwritten_verdict(facts: FileF
         and not kinds & {"shared", "encoded"}
         and ("inline" not in kinds or journal)
         and (facts.file_system in ("vfat", "exfat") or facts.extents is not None)
+        and (facts.open_elsewhere is False or (facts.extents is not None and "delayed" not in kinds))
     )
     reached = bool(plan.write_bytes and wishes.passes and (wishes.sync or wishes.verify)) and stays
     if plan.verdict in ("overwritten", "overwritten_verified"):
@@ -128,6 +129,8 @@ def test_a_plan_is_pure_and_adds_up(facts: FileFacts, wishes: ShredOptions) -> N
         ({"extents": extent_map(frozenset({"inline"}))}, "extents_inline"),
         ({"extents": extent_map(frozenset({"encoded"}))}, "extents_encoded"),
         ({"extents": None}, "extents_unknown"),
+        ({"file_system": "vfat", "extents": None}, "open_without_places"),
+        ({"extents": extent_map(frozenset({"delayed"})), "open_elsewhere": True}, "open_without_places"),
     ],
 )
 def test_each_bad_fact_has_its_reason_and_its_warning(changes: dict[str, object], reason: str) -> None:

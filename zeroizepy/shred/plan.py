@@ -60,6 +60,14 @@ def _reasons(facts: FileFacts, options: ShredOptions) -> tuple[str, ...]:
     if facts.file_system in _HAS_FIEMAP if facts.extents is None else "unknown" in facts.extents.kinds:
         reasons.append("extents_unknown")
     reasons += [f"extents_{kind}" for kind in ("shared", "inline", "encoded") if kind in _kinds(facts)]
+    has_places = facts.extents is not None and "delayed" not in facts.extents.kinds
+    if (
+        facts.open_elsewhere is not False
+        and not has_places
+        and _is_in_place(facts)
+        and "extents_unknown" not in reasons
+    ):
+        reasons.append("open_without_places")
     # A verified pass was flushed for the comparison, so it is on the device even without sync.
     if options.passes and not options.sync and not options.verify:
         reasons.append("not_synced")
