@@ -73,7 +73,7 @@ derive(uint64_t cell, struct input const *input, size_t key_bytes, uint8_t *comm
 {
     uint8_t *bytes;
     size_t length;
-    int status = zpy_cell_pin(cell, true, &bytes, &length);
+    int const status = zpy_cell_pin(cell, true, &bytes, &length);
     if (status != ZPY_OK) {
         return status;
     }
@@ -85,8 +85,7 @@ derive(uint64_t cell, struct input const *input, size_t key_bytes, uint8_t *comm
         stream->has_schedule = crypto_aead_aes256gcm_beforenm(&stream->schedule, stream->derived) == 0;
     }
     zpy_registers_clear_after_cipher();
-    status = zpy_cell_unpin(cell);
-    return status;
+    return zpy_cell_unpin(cell);
 }
 
 int64_t
