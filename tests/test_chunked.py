@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import threading
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -384,6 +386,33 @@ def test_a_destroyed_key() -> None:
         with pytest.raises(SecureMemoryClosed):
             call()
     reader.close()
+
+
+def test_a_key_destroyed_by_another_thread(engine: str) -> None:  # noqa: ARG001 - the fixture acts.
+    """Each encryption that is under way either gives a whole file or raises, and afterwards all raise."""
+    key, data = CryptoKey(RAW[32]), payload(4 * BATCH + 9)
+    whole: list[bytes] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not raised:
+                whole.append(seal(data, key))
+        except SecureMemoryClosed as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    while len(whole) < 20:
+        time.sleep(0.001)
+    key.destroy()
+    for thread in threads:
+        thread.join()
+    assert raised
+    again = CryptoKey(RAW[32])
+    for sealed in whole:
+        assert unseal(sealed, again) == data
 
 
 def test_no_cells_stay(no_leftover_cells: None) -> None:  # noqa: ARG001 - the fixture checks.

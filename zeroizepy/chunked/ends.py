@@ -14,8 +14,24 @@ from zeroizepy.shred.calls import rename_noreplace
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import BinaryIO, Protocol
 
     from typing_extensions import Self
+
+    class ReadsInto(Protocol):
+        """An open binary file to read from."""
+
+        def readinto(self, buffer: Any, /) -> int | None:
+            """Fill a buffer, as far as there is something."""
+
+    class Writes(Protocol):
+        """An open binary file to write to."""
+
+        def write(self, data: Any, /) -> int | None:
+            """Write bytes, and say how many."""
+
+    Readable = str | bytes | os.PathLike[str] | BinaryIO | ReadsInto
+    Writable = str | bytes | os.PathLike[str] | BinaryIO | Writes
 
 __all__ = ["Output", "Source", "open_output"]
 
@@ -36,7 +52,8 @@ def _path_of(end: object, name: str, method: str) -> str | None:
         path = os.fsdecode(end)
         if not path:
             raise ValueError(f"{name} must not be an empty path")
-        return os.path.join(os.getcwd(), path)  # The program may change its folder meanwhile.
+        # The program may change its folder meanwhile.
+        return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
     if not hasattr(end, method):
         raise TypeError(f"{name} must be a path or an open binary file with {method}(), not {type(end).__name__}")
     return None

@@ -9,25 +9,22 @@ from .filekey import BATCH_CHUNKS, CHUNK_BYTES, HEADER_BYTES, SEALED_BYTES, File
 from .sealing import Sealer
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
-    from typing import BinaryIO
 
     from typing_extensions import Buffer
 
     from zeroizepy.crypto import CryptoKey
 
-    from .ends import Output
+    from .ends import Output, Readable, Writable
 
     Progress = Callable[[int, "int | None"], object]
-    End = str | bytes | os.PathLike[str] | BinaryIO
 
 __all__ = ["decrypt_file", "encrypt_file"]
 
 
 def encrypt_file(
-    src: End,
-    dst: End,
+    src: Readable,
+    dst: Writable,
     key: CryptoKey,
     *,
     associated_data: Buffer = b"",
@@ -45,7 +42,7 @@ def encrypt_file(
         associated_data: Not stored; the same must be given to decrypt. Any bytes-like object.
         progress: Called with (bytes of src done, bytes in all, or None for what is no regular file) every 256 KiB.
             What it raises ends the work.
-        overwrite: Replace a regular file that stands at `dst`.
+        overwrite: Replace a regular file that stands at `dst`, which is not shredded.
 
     Raises:
         TypeError: A wrong argument.
@@ -96,8 +93,8 @@ def _seal_all(source: Source, sealer: Sealer, progress: Progress | None, total: 
 
 
 def decrypt_file(
-    src: End,
-    dst: End,
+    src: Readable,
+    dst: Writable,
     key: CryptoKey,
     *,
     associated_data: Buffer = b"",
@@ -114,7 +111,7 @@ def decrypt_file(
         key, associated_data: Those it was encrypted with.
         progress: Called with (bytes of src done, bytes in all, or None for what is no regular file) every 256 KiB.
             What it raises ends the work.
-        overwrite: Replace a regular file that stands at `dst`, once the whole of `src` is authentic.
+        overwrite: Replace a regular file that stands at `dst`, which is not shredded, once all of `src` is authentic.
 
     Raises:
         TypeError: A wrong argument.

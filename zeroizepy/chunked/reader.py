@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from zeroizepy.crypto import CryptoKey
 
-    from .files import End
+    from .ends import Readable
 
 __all__ = ["EncryptedReader"]
 
@@ -50,7 +50,7 @@ class EncryptedReader(io.RawIOBase):
     _file_key: FileKey | None = None
     _plain: Scratch | None = None
 
-    def __init__(self, src: End, key: CryptoKey, *, associated_data: Buffer = b"") -> None:
+    def __init__(self, src: Readable, key: CryptoKey, *, associated_data: Buffer = b"") -> None:
         self._lock = threading.RLock()
         self._position = self._size = 0
         self._start = self._stop = 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zeroizepy.crypto import CryptoKey
     from zeroizepy.values import Borrowable
 
-    from .files import End
+    from .ends import Writable
 
 __all__ = ["EncryptedWriter"]
 
@@ -44,8 +44,11 @@ class EncryptedWriter:
     Does not reach: up to 256 KiB of plaintext wait in ordinary memory until they are encrypted, zeroed at the end.
     """
 
-    def __init__(self, dst: End, key: CryptoKey, *, associated_data: Buffer = b"", overwrite: bool = False) -> None:
-        self._sealer: Sealer | None = None
+    _sealer: Sealer | None = None
+
+    def __init__(
+        self, dst: Writable, key: CryptoKey, *, associated_data: Buffer = b"", overwrite: bool = False
+    ) -> None:
         file_key = FileKey(key, associated_data)
         try:
             self._out = open_output(dst, None, overwrite=overwrite, is_secret=False)
