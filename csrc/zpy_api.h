@@ -27,7 +27,8 @@ enum zpy_status {
     ZPY_INVALID = 11,     /* An argument that the caller should have checked. */
     ZPY_BAD_TEXT = 12,    /* Not UTF-8. */
     ZPY_MOVED = 13,       /* The bytes are at another address by now, as a sealed cell's may be: ask for it again. */
-    ZPY_NONCE_LIMIT = 14  /* The key had as many random nonces as it may have. */
+    ZPY_NONCE_LIMIT = 14, /* The key had as many random nonces as it may have. */
+    ZPY_OTHER_KEY = 15    /* A commitment is that of another key. */
 };
 
 enum zpy_option {
@@ -287,6 +288,22 @@ int zpy_derive_hkdf(uint64_t key, size_t key_length, uint8_t const *salt, size_t
  * memlimit: bytes. ZPY_INVALID for what libsodium refuses, ZPY_NO_MEMORY when memlimit cannot be had. */
 int zpy_derive_password(uint8_t const *password, size_t password_length, uint8_t const *salt, uint64_t opslimit, size_t memlimit,
                         uint64_t target);
+
+/* ---- keys encrypted under keys ---- */
+
+struct zpy_wrap {
+    uint64_t key; /* The wrapping key: the first key_bytes of a cell. */
+    size_t key_bytes;
+    uint8_t const *salt; /* 32 bytes, random for each wrapping. */
+    uint8_t const *info; /* What else is authenticated. */
+    size_t info_bytes;
+};
+
+/* commitment_out: 32 bytes; sealed_out: length + 16 bytes. Both are zeroed when the result is not ZPY_OK. */
+int zpy_wrap_seal(struct zpy_wrap const *wrap, uint64_t key, size_t length, uint8_t *commitment_out, uint8_t *sealed_out);
+/* Into a cell of length - 16 bytes, zeroed when the result is not ZPY_OK: ZPY_OTHER_KEY when the commitment is another,
+ * ZPY_FORGED when only the rest was changed. */
+int zpy_wrap_open(struct zpy_wrap const *wrap, uint8_t const *commitment, uint8_t const *sealed, size_t length, uint64_t target);
 
 /* ---- chunked encryption: Cobblestone (C2SP) with AES-GCM, what is derived for one file in one slot ---- */
 

@@ -207,6 +207,7 @@ struct zpy_scratch {
     crypto_auth_hmacsha256_state state;
     uint8_t prk[crypto_auth_hmacsha256_BYTES];
     uint8_t block[crypto_auth_hmacsha256_BYTES];
+    uint8_t made[2 * crypto_auth_hmacsha256_BYTES];
 };
 
 /* Make a cell for a scratch and pin it. Where no more can be locked it is a sealed one, which is open, and so in a locked slot,

@@ -9,7 +9,7 @@ import pytest
 from zeroizepy._lib import lib
 from zeroizepy.crypto import CryptoKey, decrypt_data, decrypt_secret, encrypt_data
 from zeroizepy.exceptions import DecryptionError, SecureMemoryClosed
-from zeroizepy.keys import key as key_module
+from zeroizepy.keys import base
 
 SECRET = bytes(range(32))
 
@@ -32,7 +32,7 @@ class CoreWithoutAes:
 @pytest.fixture
 def without_aes(monkeypatch: pytest.MonkeyPatch) -> CryptoKey:
     """A 256-bit key made where there are no AES instructions."""
-    monkeypatch.setattr(key_module, "lib", CoreWithoutAes())
+    monkeypatch.setattr(base, "lib", CoreWithoutAes())
     key = CryptoKey(SECRET)
     monkeypatch.undo()
     return key

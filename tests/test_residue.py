@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from support import maps
 
@@ -583,6 +583,76 @@ def test_control_for_passwords(child: Child, secret: bytes) -> None:
         found = scan(pid, slots_of_key(slots), **needles).hits
     assert min(found.values()) >= 1
     assert found["key"] == 2
+
+
+def wrapping_parts(blob: bytes, wrapping_key: bytes) -> dict[str, bytes]:
+    """What docs/key-files.md makes of a wrapping key: extracted key, its HMAC states, the key for one use."""
+    extracted = hmac.digest(blob[40:72], wrapping_key, "sha256")
+    for_one_use = hmac.digest(extracted, b"zeroizepy key wrap v1\0" + blob[:40] + b"\x01", "sha256")
+    assert ChaCha20Poly1305(for_one_use).decrypt(bytes(12), blob[104:], None)
+    named = {"extracted": extracted[:16], "extracted_tail": extracted[16:], **hmac_parts(extracted)}
+    return {**named, "for_one_use": for_one_use[:16], "for_one_use_tail": for_one_use[16:]}
+
+
+WRAPPED = """
+key_cell, outer_cell = from_pipe(32), from_pipe(32)
+key, outer = CryptoKey(key_cell, tier=argument[1]), CryptoKey(outer_cell, tier=argument[1])
+blob = outer.wrap(key)
+opened = CryptoKey.unwrap(blob, outer, tier=argument[1])
+key.save(argument[2], wrapping_key=outer)
+loaded = CryptoKey.load(argument[2], wrapping_key=outer, tier=argument[1])
+print(blob.hex())
+{more}
+ready(key_cell, outer_cell, key, outer, opened, loaded)
+"""
+
+
+@pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
+def test_wrapping_leaves_nothing(child: Child, tmp_path: Path, tier: str) -> None:
+    """Neither of the two keys nor what is made of them is outside the slots, in each tier."""
+    key, outer = secrets.token_bytes(32), secrets.token_bytes(32)
+    arguments = tier, str(tmp_path / "key")
+    with waiting(child, WRAPPED.format(more=""), *arguments, feed=key + outer) as (pid, slots, printed):
+        needles = {**key_parts(key), **{f"outer_{name}": part for name, part in key_parts(outer).items()}}
+        for blob in (bytes.fromhex(printed), (tmp_path / "key").read_bytes()):
+            needles |= wrapping_parts(blob, outer)
+            assert scan(pid, slots_of_key(slots), **needles).hits == dict.fromkeys(needles, 0)
+
+
+def test_control_for_wrapping(child: Child, tmp_path: Path) -> None:
+    """The same search finds each part in a program that made it in Python."""
+    key, outer = secrets.token_bytes(32), secrets.token_bytes(32)
+    more = """
+    import hmac
+    extracted = hmac.digest(blob[40:72], outer.get_bytes(), "sha256")
+    pads = [bytes(byte ^ pad for byte in extracted) for pad in (0x36, 0x5C)]
+    made = hmac.digest(extracted, b"zeroizepy key wrap v1\\0" + blob[:40] + b"\\x01", "sha256")
+    held.extend([key.get_bytes(), extracted, pads, made])
+    """
+    body = WRAPPED.format(more=dedent(more))
+    with waiting(child, body, "packed", str(tmp_path / "key"), feed=key + outer) as (pid, slots, printed):
+        needles = {**key_parts(key), **wrapping_parts(bytes.fromhex(printed), outer)}
+        found = scan(pid, slots_of_key(slots), **needles).hits
+    for name in ("key", "extracted", "inner_pad", "outer_pad", "for_one_use", "for_one_use_tail"):
+        assert found[name] >= 1, name
+
+
+def test_key_files_leave_no_password(child: Child, secret: bytes, tmp_path: Path) -> None:
+    """Saved and loaded with a password: neither that nor the keys are outside the slots."""
+    key = secrets.token_bytes(32)
+    body = """
+    key_cell, password = from_pipe(32), from_pipe(128)
+    key = CryptoKey(key_cell)
+    key.save(argument[1], password=password, opslimit=5, memlimit=7 << 20)
+    loaded = CryptoKey.load(argument[1], password=password)
+    ready(key_cell, password, key, loaded)
+    """
+    with waiting(child, body, str(tmp_path / "key"), feed=key + secret) as (pid, slots, _):
+        blob = (tmp_path / "key").read_bytes()
+        stretched = password_parts(secret, blob[24:40])
+        needles = {**stretched, **wrapping_parts(blob, stretched["key"])}
+        needles |= {f"saved_{name}": part for name, part in key_parts(key).items()}
+        assert scan(pid, slots_of_key(slots), **needles).hits == dict.fromkeys(needles, 0)
 
 
 # ---- signing keys ----

@@ -1,15 +1,16 @@
-"""New files that are complete, private and on the device when a block has ended, or are not there at all."""
+"""Private files: new ones are complete and on the device when a block has ended, or are not there at all."""
 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["new_private_file", "sync_directory"]
+__all__ = ["new_private_file", "open_private_file", "sync_directory"]
 
 
 def sync_directory(path: str) -> None:
@@ -49,3 +50,31 @@ def new_private_file(path: str) -> Iterator[int]:
     finally:
         os.close(fd)
     sync_directory(path)
+
+
+@contextmanager
+def open_private_file(path: str, what: str) -> Iterator[int]:
+    """Open a file for reading that only its owner may access.
+
+    Args:
+        path: Its name; a symbolic link is not followed, and a FIFO not waited for.
+        what: What it should be, for the error that says that it is no file.
+
+    Yields:
+        Its descriptor.
+
+    Raises:
+        ValueError: It is no regular file, or others may access it.
+        OSError: It cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path}: is not a regular file; {what}")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise ValueError(f"{path}: other users may access this key file (mode {mode:03o}); chmod 600 it")
+        yield fd
+    finally:
+        os.close(fd)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _lib
 from ._lib import ffi, lib
 from .cell import CypherCell
-from .durable import new_private_file
+from .durable import new_private_file, open_private_file
 from .exceptions import SignatureError
 from .slots import Holder, can_borrow, lend, option_bits, protection_of
 
@@ -124,20 +123,13 @@ class SigningKey(Holder):
             LockLimitError: Nothing more can be locked.
         """
         name = os.fsdecode(path)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError(f"{name}: is not a regular file; a signing key is a file of {SEED_BYTES} bytes")
-            if status.st_mode & 0o077:
-                mode = stat.S_IMODE(status.st_mode)
-                raise ValueError(f"{name}: other users may access this key file (mode {mode:03o}); chmod 600 it")
-            if status.st_size != SEED_BYTES:
-                raise ValueError(f"{name}: holds {status.st_size} bytes; a signing key is a file of {SEED_BYTES} bytes")
+        what = f"a signing key is a file of {SEED_BYTES} bytes"
+        with open_private_file(name, what) as fd:
+            size = os.fstat(fd).st_size
+            if size != SEED_BYTES:
+                raise ValueError(f"{name}: holds {size} bytes; {what}")
             with CypherCell.from_fd(fd, SEED_BYTES) as seed:
                 return cls.from_seed(seed)
-        finally:
-            os.close(fd)
 
     def save(self, path: _Path) -> None:
         """Write the seed, 32 raw bytes, to a new file (mode 600), flushed to the device together with its name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .key import CryptoKey, fail_key
+from .base import fail_key
+from .key import CryptoKey
 
 __all__ = ["CryptoKey", "fail_key"]

@@ -1,52 +1,33 @@
-"""A key: bytes in locked memory, with what they are expanded to, used by pointer until they are destroyed."""
+"""Keys: made from passwords and from each other, wrapped, saved and loaded; their bytes stay in locked memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+import os
+from typing import TYPE_CHECKING, Any, cast
 
 from zeroizepy import _lib
-from zeroizepy._lib import ffi, lib
+from zeroizepy._lib import lib
 from zeroizepy.memory import SecureMemory
-from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes
-from zeroizepy.values import KeyProtection, Protection
+from zeroizepy.slots import lend, option_bits
 
+from .base import HeldKey, check_length, fail_key
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
+from .file import read_key_file, write_key_file
+from .wrap import Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Buffer, Self
 
     from zeroizepy.values import Borrowable
 
-__all__ = ["CryptoKey", "fail_key"]
+    from .base import Policy, Tier
 
-_KEY_BYTES = (16, 24, 32)
-_KEY_ID_BYTES = 32
-_KEY_ID_LABEL = b"zeroizepy key id v1\0"
-_COUNTER = ffi.typeof("uint64_t *")
-_Tier = Literal["packed", "isolated", "sealed"]
-_Policy = Literal["seal", "strict"] | None
+    _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+__all__ = ["CryptoKey"]
 
 
-def fail_key(status: int) -> NoReturn:
-    """Raise for what the core says of a key that is not live."""
-    _lib.raise_closed(status, "key")
-
-
-def _check_size(size: int) -> None:
-    if size not in _KEY_BYTES:
-        raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
-
-
-def _check_length(length: object) -> None:
-    if isinstance(length, bool) or not isinstance(length, int):
-        raise TypeError(f"length must be an int, not {type(length).__name__}")
-    if length not in _KEY_BYTES:
-        raise ValueError(f"length must be 16, 24 or 32 bytes, not {length}")
-
-
-class CryptoKey(Holder):
+class CryptoKey(HeldKey):
     """An AES-GCM key that stays in locked memory and is used by pointer, until it is destroyed.
 
     Args:
@@ -64,70 +45,9 @@ class CryptoKey(Holder):
     key in the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
     """
 
-    __slots__ = ("_drawn", "_native", "_salt")
+    __slots__ = ("_salt",)
 
-    def __init__(
-        self,
-        key_bytes: Buffer | Borrowable,
-        *,
-        tier: _Tier = "packed",
-        policy: _Policy = None,
-        ttl_sec: float | None = None,
-    ) -> None:
-        try:
-            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
-            if isinstance(key_bytes, Holder):
-                _check_size(key_bytes._size)  # Before an access to a cell is counted.
-            if can_borrow(key_bytes):
-                lend(key_bytes, lambda view: self._set_from(view, options, ttl_ns))
-            else:
-                self._set_from(key_bytes, options, ttl_ns)
-        except BaseException as error:
-            key_bytes = b""
-            self._drop()  # It may be made of zeros.
-            _lib.clear_locals(error)
-            raise
-
-    def _set_from(self, data: Any, options: int, ttl_ns: int) -> None:
-        if type(data) is bytes:
-            self._set(data, len(data), options, ttl_ns)
-            return
-        with _lib.as_buffer(data, "key_bytes") as source:
-            self._set(source, len(source), options, ttl_ns)
-
-    def _set(self, source: Any, size: int, options: int, ttl_ns: int) -> None:
-        _check_size(size)
-        native = size == 32 and lib.zpy_has_aes() == 1
-        if native:
-            handle = _lib.make_cell(lambda bits: int(lib.zpy_key_create(source, bits, ttl_ns)), options)
-            if handle < 0:
-                _lib.raise_status(-handle, size)
-        else:
-            handle = _lib.new_handle(source, size, options, ttl_ns)
-        self._hold(handle, size)
-        self._native = native
-        self._drawn = ffi.new(_COUNTER)
-        self._salt: bytes | None = None
-
-    @classmethod
-    def generate(
-        cls,
-        length: int = 32,
-        *,
-        tier: _Tier = "packed",
-        policy: _Policy = None,
-        ttl_sec: float | None = None,
-    ) -> Self:
-        """A random key, drawn from the kernel's generator straight into its slot.
-
-        Args:
-            length: 16, 24 or 32 bytes.
-            tier, policy, ttl_sec: As for `CryptoKey`.
-        """
-        _check_length(length)
-        key = cls.__new__(cls)
-        key._set(ffi.NULL, length, option_bits(tier, policy) | lib.ZPY_RANDOM, _lib.ttl_nanoseconds(ttl_sec))
-        return key
+    _salt: bytes
 
     @classmethod
     def from_password(
@@ -138,8 +58,8 @@ class CryptoKey(Holder):
         opslimit: int = OPSLIMIT,
         memlimit: int = MEMLIMIT,
         length: int = 32,
-        tier: _Tier = "packed",
-        policy: _Policy = None,
+        tier: Tier = "packed",
+        policy: Policy = None,
         ttl_sec: float | None = None,
     ) -> Self:
         """The key that Argon2id makes of a password, straight into its slot.
@@ -164,7 +84,7 @@ class CryptoKey(Holder):
         and goes back to the kernel.
         """
         try:
-            _check_length(length)
+            check_length(length)
             options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
             (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
             with SecureMemory(length, policy=policy) as memory:
@@ -188,8 +108,8 @@ class CryptoKey(Holder):
         context: Buffer,
         length: int = 32,
         *,
-        tier: _Tier = "packed",
-        policy: _Policy = None,
+        tier: Tier = "packed",
+        policy: Policy = None,
         ttl_sec: float | None = None,
     ) -> CryptoKey:
         """Another key, which says nothing about this one or about those of other contexts; straight into its slot.
@@ -206,7 +126,7 @@ class CryptoKey(Holder):
         Source: RFC 5869, HKDF-SHA256 of the key without a salt, `context` as its info.
         Does not reach: derived keys when this one is destroyed; destroy them as well.
         """
-        _check_length(length)
+        check_length(length)
         options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
         info = public_bytes(context, "context")
         with SecureMemory(length, policy=policy) as memory:
@@ -216,103 +136,160 @@ class CryptoKey(Holder):
                 fail_key(status)
             return CryptoKey._from_memory(memory, options, ttl_ns)
 
+    def wrap(self, key: CryptoKey) -> bytes:
+        """Encrypt another key under this one, from slot to ciphertext; `unwrap` opens it.
+
+        Args:
+            key: No longer than this one, which would make it weaker.
+
+        Returns:
+            136, 144 or 152 bytes, for keys of 16, 24 and 32.
+
+        Raises:
+            TypeError: Not a CryptoKey.
+            ValueError: This key is shorter.
+            SecureMemoryClosed: One of the two is destroyed, or was while this ran.
+
+        The ciphertext commits to this key: no other one opens it.
+
+        Source: HKDF-SHA256 (RFC 5869) and ChaCha20-Poly1305 (RFC 8439), in the format of docs/key-files.md.
+        """
+        return seal(self, key, header_for_key(key))
+
+    @classmethod
+    def unwrap(
+        cls,
+        blob: Buffer,
+        wrapping_key: CryptoKey,
+        *,
+        tier: Tier = "packed",
+        policy: Policy = None,
+        ttl_sec: float | None = None,
+    ) -> Self:
+        """The key that `wrapping_key.wrap` encrypted, straight into its slot.
+
+        Args:
+            blob: What `wrap` returned.
+            wrapping_key: The key that it was wrapped with.
+            tier, policy, ttl_sec: As for `CryptoKey`.
+
+        Raises:
+            TypeError, ValueError: A wrong argument, or a key that is encrypted with a password.
+            DecryptionError: Another wrapping key; truncated, changed, or no wrapped key. The message says which.
+            SecureMemoryClosed: The wrapping key is destroyed.
+        """
+        options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+        wrapped = parse(public_bytes(blob, "blob"), "blob: ")
+        if wrapped.by_password:
+            raise ValueError("blob: is encrypted with a password; write it to a file and use CryptoKey.load")
+        return cls._open(wrapped, wrapping_key, options, ttl_ns)
+
+    @classmethod
+    def _open(cls, wrapped: Wrapped, wrapping_key: CryptoKey, options: int, ttl_ns: int) -> Self:
+        with SecureMemory(wrapped.length) as memory:
+            unseal_into(memory, wrapped, wrapping_key)
+            return cls._from_memory(memory, options, ttl_ns)
+
+    def save(
+        self,
+        path: _Path,
+        *,
+        password: Buffer | Borrowable | None = None,
+        wrapping_key: CryptoKey | None = None,
+        opslimit: int = OPSLIMIT,
+        memlimit: int = MEMLIMIT,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the key to a file of mode 600, encrypted, flushed to the device together with its name.
+
+        Args:
+            path: Where nothing stands yet, unless `overwrite`.
+            password: What to encrypt it with, as for `from_password`.
+            wrapping_key: Instead of a password, the key to `wrap` it with.
+            opslimit, memlimit: As for `from_password`; at most 4 GiB, and 64 GiB for all passes.
+            overwrite: Replace what stands there, in one step; a symbolic link itself, not what it points to.
+
+        Raises:
+            TypeError, ValueError: A wrong argument.
+            FileExistsError: Something stands there.
+            OSError: It could not be written; what was begun is unlinked.
+            SecureMemoryClosed: A key is destroyed. No file is made then.
+
+        Does not reach: the blocks of a file that was replaced; `secure_delete` it first, or destroy its wrapping key.
+        """
+        try:
+            _check_one(password, wrapping_key)
+            blob = self._wrap_for(password, opslimit, memlimit) if wrapping_key is None else wrapping_key.wrap(self)
+            write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
+        except BaseException as error:
+            password = None
+            _lib.clear_locals(error)
+            raise
+
+    def _wrap_for(self, password: Any, opslimit: int, memlimit: int) -> bytes:
+        passes, size = check_file_limits(*check_limits(opslimit, memlimit))
+        if self.destroyed:
+            fail_key(lib.zpy_cell_state(self._handle))
+        salt = salt_or_new(None)
+        with CryptoKey.from_password(password, salt=salt, opslimit=passes, memlimit=size) as made:
+            return seal(made, self, header_for_password(self, passes, size, salt))
+
+    @classmethod
+    def load(
+        cls,
+        path: _Path,
+        *,
+        password: Buffer | Borrowable | None = None,
+        wrapping_key: CryptoKey | None = None,
+        tier: Tier = "packed",
+        policy: Policy = None,
+        ttl_sec: float | None = None,
+    ) -> Self:
+        """Read a key file that `save` wrote, straight into a slot.
+
+        Args:
+            path: A regular file of this user that nobody else may access; a symbolic link is not followed.
+            password: What it was saved with.
+            wrapping_key: Instead of a password, the key that it was saved with.
+            tier, policy, ttl_sec: As for `CryptoKey`.
+
+        Raises:
+            TypeError, ValueError: A wrong argument, or a file that others own or may access; the message says which.
+            DecryptionError: Another password or wrapping key; truncated, changed, or no key file. The message says
+                which.
+            OSError: It cannot be opened or read.
+            MemoryError: The memory that its password needs cannot be had.
+        """
+        try:
+            _check_one(password, wrapping_key)
+            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            name = os.fsdecode(path)
+            wrapped = parse(read_key_file(name), f"{name}: ")
+            _check_kind(wrapped, password, name)
+            if wrapping_key is not None:
+                return cls._open(wrapped, wrapping_key, options, ttl_ns)
+            passes, size = check_file_limits(*check_limits(wrapped.opslimit, wrapped.memlimit))
+            salt = wrapped.password_salt
+            with CryptoKey.from_password(cast("Any", password), salt=salt, opslimit=passes, memlimit=size) as made:
+                return cls._open(wrapped, made, options, ttl_ns)
+        except BaseException as error:
+            password = None
+            _lib.clear_locals(error)
+            raise
+
     @property
     def salt(self) -> bytes | None:
         """What `from_password` needs to make this key again beside the password and its limits; None for other keys."""
-        return self._salt
+        return getattr(self, "_salt", None)
 
-    @property
-    def algorithm(self) -> str:
-        """One of "AES-128-GCM", "AES-192-GCM" and "AES-256-GCM"."""
-        return f"AES-{8 * self._size}-GCM"
 
-    @property
-    def key_id(self) -> str:
-        """A commitment to the key and its algorithm, as 64 hexadecimal digits; the same for the same key everywhere.
+def _check_one(password: object, wrapping_key: object) -> None:
+    if (password is None) == (wrapping_key is None):
+        raise TypeError("pass either password= or wrapping_key=")
+    if wrapping_key is not None and not isinstance(wrapping_key, CryptoKey):
+        raise TypeError(f"wrapping_key must be a CryptoKey, not {type(wrapping_key).__name__}")
 
-        It is HMAC-SHA256 under the key, of "zeroizepy key id v1", a zero byte and `algorithm`. Nobody can find two keys
-        with the same one (a collision of SHA-256), nor the key from it. Whoever guesses a key can check the guess: the
-        name of a key that is not random is no more secret than its guesses are many.
 
-        Raises:
-            SecureMemoryClosed: The key is destroyed.
-        """
-        label = _KEY_ID_LABEL + self.algorithm.encode()
-        out = bytes(_KEY_ID_BYTES)  # Filled before anybody else has seen it.
-        status = lib.zpy_derive_key_id(self._handle, self._size, label, len(label), out)
-        if status != lib.ZPY_OK:
-            fail_key(status)
-        return out.hex()
-
-    @property
-    def messages(self) -> int:
-        """How many messages this object has encrypted; beyond 2^32 there is `NonceLimitError`.
-
-        Copies of the key elsewhere count for themselves, and so does the same key in another `CryptoKey`.
-        """
-        return int(self._drawn[0])
-
-    @property
-    def expires_in(self) -> float | None:
-        """Seconds until the deadline; None without one; 0.0 once the key is gone."""
-        left = int(lib.zpy_cell_ttl(self._handle))
-        if left == -1:
-            return None
-        return left / 1e9 if left >= 0 else 0.0
-
-    @property
-    def destroyed(self) -> bool:
-        """Whether the key is gone."""
-        return bool(lib.zpy_cell_state(self._handle) != lib.ZPY_OK)
-
-    @property
-    def protection(self) -> KeyProtection:
-        """What the system calls granted.
-
-        Raises:
-            SecureMemoryClosed: The key is destroyed.
-        """
-        status, base = protection_of(self._handle)
-        if base is None:
-            fail_key(status)
-        fields = {name: getattr(base, name) for name in Protection.__slots__}
-        return KeyProtection(**fields, schedule_locked=self._native and base.locked)
-
-    def get_bytes(self) -> bytes:
-        """The key as `bytes`, which cannot be wiped: from then on, destroying the key proves nothing.
-
-        Raises:
-            SecureMemoryClosed: The key is destroyed.
-        """
-        status, data = read_bytes(self._handle, 0, self._size)
-        if status != lib.ZPY_OK:
-            fail_key(status)
-        return data
-
-    def borrow(self) -> Borrow:
-        """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
-        return Borrow(self, fail_key)
-
-    def destroy(self) -> None:
-        """Zero the key and its schedule now. Harmless when already destroyed; safe from any thread.
-
-        A call that is using the key in another thread raises instead of giving a result.
-        """
-        status = self._drop()
-        if status != lib.ZPY_OK:
-            _lib.raise_status(status)
-
-    close = destroy
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __enter__(self) -> Self:
-        if self.destroyed:
-            fail_key(lib.zpy_cell_state(self._handle))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.destroy()
+def _check_kind(wrapped: Wrapped, password: object, name: str) -> None:
+    if wrapped.by_password != (password is not None):
+        raise ValueError(f"{name}: is encrypted with a {'password' if wrapped.by_password else 'wrapping key'}")

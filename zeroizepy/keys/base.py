@@ -1,0 +1,212 @@
+"""A key: bytes in locked memory, with what they are expanded to, used by pointer until they are destroyed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from zeroizepy import _lib
+from zeroizepy._lib import ffi, lib
+from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes
+from zeroizepy.values import KeyProtection, Protection
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer, Self
+
+    from zeroizepy.values import Borrowable
+
+__all__ = ["HeldKey", "Policy", "Tier", "check_length", "fail_key"]
+
+_KEY_BYTES = (16, 24, 32)
+_KEY_ID_BYTES = 32
+_KEY_ID_LABEL = b"zeroizepy key id v1\0"
+_COUNTER = ffi.typeof("uint64_t *")
+Tier = Literal["packed", "isolated", "sealed"]
+Policy = Literal["seal", "strict"] | None
+
+
+def fail_key(status: int) -> NoReturn:
+    """Raise for what the core says of a key that is not live."""
+    _lib.raise_closed(status, "key")
+
+
+def _check_size(size: int) -> None:
+    if size not in _KEY_BYTES:
+        raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
+
+
+def check_length(length: object) -> None:
+    """Refuse what is not the length of a key.
+
+    Raises:
+        TypeError, ValueError: It is not.
+    """
+    if isinstance(length, bool) or not isinstance(length, int):
+        raise TypeError(f"length must be an int, not {type(length).__name__}")
+    if length not in _KEY_BYTES:
+        raise ValueError(f"length must be 16, 24 or 32 bytes, not {length}")
+
+
+class HeldKey(Holder):
+    """A key in its slot, and what it is; see `CryptoKey`."""
+
+    __slots__ = ("_drawn", "_native")
+
+    def __init__(
+        self,
+        key_bytes: Buffer | Borrowable,
+        *,
+        tier: Tier = "packed",
+        policy: Policy = None,
+        ttl_sec: float | None = None,
+    ) -> None:
+        try:
+            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            if isinstance(key_bytes, Holder):
+                _check_size(key_bytes._size)  # Before an access to a cell is counted.
+            if can_borrow(key_bytes):
+                lend(key_bytes, lambda view: self._set_from(view, options, ttl_ns))
+            else:
+                self._set_from(key_bytes, options, ttl_ns)
+        except BaseException as error:
+            key_bytes = b""
+            self._drop()  # It may be made of zeros.
+            _lib.clear_locals(error)
+            raise
+
+    def _set_from(self, data: Any, options: int, ttl_ns: int) -> None:
+        if type(data) is bytes:
+            self._set(data, len(data), options, ttl_ns)
+            return
+        with _lib.as_buffer(data, "key_bytes") as source:
+            self._set(source, len(source), options, ttl_ns)
+
+    def _set(self, source: Any, size: int, options: int, ttl_ns: int) -> None:
+        _check_size(size)
+        native = size == 32 and lib.zpy_has_aes() == 1
+        if native:
+            handle = _lib.make_cell(lambda bits: int(lib.zpy_key_create(source, bits, ttl_ns)), options)
+            if handle < 0:
+                _lib.raise_status(-handle, size)
+        else:
+            handle = _lib.new_handle(source, size, options, ttl_ns)
+        self._hold(handle, size)
+        self._native = native
+        self._drawn = ffi.new(_COUNTER)
+
+    @classmethod
+    def generate(
+        cls,
+        length: int = 32,
+        *,
+        tier: Tier = "packed",
+        policy: Policy = None,
+        ttl_sec: float | None = None,
+    ) -> Self:
+        """A random key, drawn from the kernel's generator straight into its slot.
+
+        Args:
+            length: 16, 24 or 32 bytes.
+            tier, policy, ttl_sec: As for `CryptoKey`.
+        """
+        check_length(length)
+        key = cls.__new__(cls)
+        key._set(ffi.NULL, length, option_bits(tier, policy) | lib.ZPY_RANDOM, _lib.ttl_nanoseconds(ttl_sec))
+        return key
+
+    @property
+    def algorithm(self) -> str:
+        """One of "AES-128-GCM", "AES-192-GCM" and "AES-256-GCM"."""
+        return f"AES-{8 * self._size}-GCM"
+
+    @property
+    def key_id(self) -> str:
+        """A commitment to the key and its algorithm, as 64 hexadecimal digits; the same for the same key everywhere.
+
+        It is HMAC-SHA256 under the key, of "zeroizepy key id v1", a zero byte and `algorithm`. Nobody can find two keys
+        with the same one (a collision of SHA-256), nor the key from it. Whoever guesses a key can check the guess: the
+        name of a key that is not random is no more secret than its guesses are many.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed.
+        """
+        label = _KEY_ID_LABEL + self.algorithm.encode()
+        out = bytes(_KEY_ID_BYTES)  # Filled before anybody else has seen it.
+        status = lib.zpy_derive_key_id(self._handle, self._size, label, len(label), out)
+        if status != lib.ZPY_OK:
+            fail_key(status)
+        return out.hex()
+
+    @property
+    def messages(self) -> int:
+        """How many messages this object has encrypted; beyond 2^32 there is `NonceLimitError`.
+
+        Copies of the key elsewhere count for themselves, and so does the same key in another `CryptoKey`.
+        """
+        return int(self._drawn[0])
+
+    @property
+    def expires_in(self) -> float | None:
+        """Seconds until the deadline; None without one; 0.0 once the key is gone."""
+        left = int(lib.zpy_cell_ttl(self._handle))
+        if left == -1:
+            return None
+        return left / 1e9 if left >= 0 else 0.0
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether the key is gone."""
+        return bool(lib.zpy_cell_state(self._handle) != lib.ZPY_OK)
+
+    @property
+    def protection(self) -> KeyProtection:
+        """What the system calls granted.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed.
+        """
+        status, base = protection_of(self._handle)
+        if base is None:
+            fail_key(status)
+        fields = {name: getattr(base, name) for name in Protection.__slots__}
+        return KeyProtection(**fields, schedule_locked=self._native and base.locked)
+
+    def get_bytes(self) -> bytes:
+        """The key as `bytes`, which cannot be wiped: from then on, destroying the key proves nothing.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed.
+        """
+        status, data = read_bytes(self._handle, 0, self._size)
+        if status != lib.ZPY_OK:
+            fail_key(status)
+        return data
+
+    def borrow(self) -> Borrow:
+        """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
+        return Borrow(self, fail_key)
+
+    def destroy(self) -> None:
+        """Zero the key and its schedule now. Harmless when already destroyed; safe from any thread.
+
+        A call that is using the key in another thread raises instead of giving a result.
+        """
+        status = self._drop()
+        if status != lib.ZPY_OK:
+            _lib.raise_status(status)
+
+    close = destroy
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __enter__(self) -> Self:
+        if self.destroyed:
+            fail_key(lib.zpy_cell_state(self._handle))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.destroy()

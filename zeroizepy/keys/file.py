@@ -1,0 +1,46 @@
+"""Key files: private, complete and on the device, or not there at all."""
+
+from __future__ import annotations
+
+import os
+
+from zeroizepy.durable import new_private_file, open_private_file, sync_directory
+
+from .wrap import MAX_WRAPPED_BYTES
+
+__all__ = ["read_key_file", "write_key_file"]
+
+
+def read_key_file(path: str) -> bytes:
+    """The content of a key file, and at most one byte more than the longest has.
+
+    Raises:
+        ValueError: It is no regular file, or another user owns it or others may access it.
+        OSError: It cannot be opened or read.
+    """
+    with open_private_file(path, "a key file is what CryptoKey.save wrote") as fd:
+        owner = os.fstat(fd).st_uid
+        if owner != os.geteuid():
+            raise ValueError(f"{path}: belongs to user {owner}, not to user {os.geteuid()}; load a copy of your own")
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(MAX_WRAPPED_BYTES + 1)
+
+
+def write_key_file(path: str, content: bytes, *, overwrite: bool) -> None:
+    """Write a key file. `CryptoKey.save` tells what is raised."""
+    if not overwrite:
+        _write_new(path, content)
+        return
+    temporary = f"{path}.{os.urandom(8).hex()}.new"
+    _write_new(temporary, content)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_directory(path)
+
+
+def _write_new(path: str, content: bytes) -> None:
+    with new_private_file(path) as fd, open(fd, "wb", closefd=False) as file:
+        file.write(content)
