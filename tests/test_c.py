@@ -159,6 +159,14 @@ def test_chunked_encryption(run: Run, backing: str) -> None:
 
 
 @BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_derived_and_wrapped_keys(run: Run, backing: str) -> None:
+    """Each promise of keys made from others or wrapped under them holds in every tier; nothing is leaked."""
+    done = run("test_derive", backing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
 @pytest.mark.usefixtures("races_are_seen")
 def test_core_without_races(run: Run, backing: str) -> None:
     """The core's thread works on the same cells without a data race, as far as the tests do not fork."""
