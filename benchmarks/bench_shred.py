@@ -338,10 +338,10 @@ def main() -> None:
         lines += [f"- our report for 1 MiB here: {told}; O_DIRECT {'on' if sample.direct else 'refused'}", ""]
         bench = Bench(folder, peer)
         size, count = (16 * MIB, 50) if chosen.quick else (GIB, 1000)
-        lines += large_file(bench, size, Repeats(3 if chosen.quick else 7))
+        lines += large_file(bench, size, Repeats(3 if chosen.quick else 5))
         lines += peak_memory(folder, (4 * size, 16 * size) if chosen.quick else (size // 16, size), 2)
-        lines += small_files(bench, count, Repeats(2 if chosen.quick else 5))
-        lines += tree_of_files(bench, 200 if chosen.quick else 10_000, Repeats(2 if chosen.quick else 3))
+        lines += small_files(bench, count, Repeats(2 if chosen.quick else 3))
+        lines += tree_of_files(bench, 200 if chosen.quick else 10_000, Repeats(2))
     write_section(chosen.results, "Shredding", lines)
 
 

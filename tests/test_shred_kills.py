@@ -1,6 +1,6 @@
 """Kills and Ctrl-C at random moments: the file is gone or still there, and nothing else is changed or left.
 
-ZEROIZEPY_RACE_S is for how many seconds each signal is tried: 3 by default.
+A third of ZEROIZEPY_RACE_S is for how many seconds each signal is tried: 3 by default.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-RACE_S = float(os.environ.get("ZEROIZEPY_RACE_S", "3"))
+RACE_S = float(os.environ.get("ZEROIZEPY_RACE_S", "9")) / 3
 SIZE = 3 << 20
 CONTENT = os.urandom(4096) * (SIZE // 4096)
 LETTERS = "abcdefghijklmnopqrstuvwxyz012345"
