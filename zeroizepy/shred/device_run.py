@@ -14,17 +14,17 @@ from zeroizepy.exceptions import FileAccessError
 from .blockdevice import DeviceFacts, Identity, has_swap_signature, identify, read_device_facts
 from .device_guards import DeviceOptions, Refusal, refuse_confirmation, refuse_content, refuse_use
 from .device_report import DeviceReport
-from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
+from .pass_run import PassRun
+from .passes import SPAN_BYTES, SpanWriter, flush, set_direct
 from .report import PassReport, Verdict
-from .steps import MAX_SKIPPED_BYTES
 
 if TYPE_CHECKING:
-    from .steps import Progress
+    from .pass_run import Progress
 
 __all__ = ["overwrite"]
 
 
-class _DeviceRun:
+class _DeviceRun(PassRun):
     """The state of one run; each step leaves in it what the report must say should the next one fail."""
 
     def __init__(self, path: str, options: DeviceOptions, progress: Progress | None) -> None:
@@ -38,8 +38,7 @@ class _DeviceRun:
         self.passes: list[PassReport] = []
         self.reasons: list[str] = []
         self.notes: list[str] = []
-        self.writing = self.content_done = self.direct = self.verified = False
-        self.done_bytes = self.skipped_bytes = 0
+        self.writing = self.content_done = self.verified = False
 
     # ---- before anything is written ----
 
@@ -145,13 +144,19 @@ class _DeviceRun:
                 self._write_pass(fd, number, writer)
             if self.options.verify:
                 self._compare(fd, writer)
-        if self._size_now(fd) != self.size_bytes:
+        if self._size_now(fd) != self.pass_bytes:
             self.reasons.append("changed_size")
         self.content_done = True
 
     @property
-    def size_bytes(self) -> int:
+    def pass_bytes(self) -> int:
+        """The size of the device, once that is known."""
         return self.identity.size_bytes if self.identity else 0
+
+    @property
+    def total_bytes(self) -> int:
+        """What all passes write, and what is read back."""
+        return self.pass_bytes * (len(self.options.passes) + self.options.verify)
 
     def _size_now(self, fd: int) -> int | None:
         try:
@@ -162,10 +167,9 @@ class _DeviceRun:
     def _write_pass(self, fd: int, number: int, writer: SpanWriter) -> None:
         name = self.options.passes[number - 1].name
         self.passes.append(PassReport(name, 0, synced=False))
-        for start in range(0, self.size_bytes, SPAN_BYTES):
-            stop = min(start + SPAN_BYTES, self.size_bytes)
-            limit = max(0, min(MAX_SKIPPED_BYTES, self.size_bytes // 2) - self.skipped_bytes)
-            result = writer.write(fd, start, stop, number, direct=self.direct, skip_limit=limit)
+        for start in range(0, self.pass_bytes, SPAN_BYTES):
+            stop = min(start + SPAN_BYTES, self.pass_bytes)
+            result = writer.write(fd, start, stop, number, direct=self.direct, skip_limit=self._may_skip())
             self._account(result)
             self.passes[-1] = PassReport(name, start + result.done_bytes, synced=False)
             if result.error_number:
@@ -174,7 +178,7 @@ class _DeviceRun:
             flush(fd)
         except OSError as error:
             raise self.failure("flush", error.errno or errno.EIO) from error
-        self.passes[-1] = PassReport(name, self.size_bytes, synced=True)
+        self.passes[-1] = PassReport(name, self.pass_bytes, synced=True)
 
     def _compare(self, fd: int, writer: SpanWriter) -> None:
         """Verified is only what came past the page cache in full; after skipped sectors there is nothing to verify."""
@@ -182,30 +186,14 @@ class _DeviceRun:
             self.notes.append("not_read_back")
             return
         self.direct = set_direct(fd, wanted=True)
-        for start in range(0, self.size_bytes, SPAN_BYTES):
-            stop = min(start + SPAN_BYTES, self.size_bytes)
+        for start in range(0, self.pass_bytes, SPAN_BYTES):
+            stop = min(start + SPAN_BYTES, self.pass_bytes)
             result = writer.compare(fd, start, stop, len(self.passes), direct=self.direct)
             self._account(result)
-            if result.different:
-                self.reasons.append("verify_mismatch")
-                text = f"byte {start + result.done_bytes} read back is not what was written"
-                raise self.failure("verify", errno.EIO, text)
-            if result.error_number:
-                raise self.failure("read", result.error_number)
+            self._check_compared(result, start)
         self.verified = self.direct
         if not self.verified:
             self.notes.append("verify_cached")
-
-    def _account(self, result: SpanResult) -> None:
-        self.direct = result.direct
-        self.done_bytes += result.done_bytes
-        if result.skipped_bytes:
-            self.skipped_bytes += result.skipped_bytes
-            if "bad_sectors" not in self.reasons:
-                self.reasons.append("bad_sectors")
-        if self.progress is not None and not result.error_number:
-            rounds = len(self.options.passes) + self.options.verify
-            self.progress(self.done_bytes, self.size_bytes * rounds)
 
     # ---- the answer ----
 
@@ -236,7 +224,7 @@ class _DeviceRun:
             partition=facts.partition if facts else None,
             model=facts.model if facts else None,
             serial=identity.serial if identity else None,
-            size_bytes=self.size_bytes,
+            size_bytes=self.pass_bytes,
             logical_block_bytes=facts.logical_block_bytes if facts else None,
             confirm=identity.confirmation if identity else None,
             swap_signature=self.swap_signature,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from . import attributes, target
@@ -16,27 +15,24 @@ from .device_read import DeviceReader
 from .extents import NOWHERE, data_ranges, is_kept, read_extents
 from .facts import FileFacts, read_facts
 from .name_steps import NameRun, errno_name
-from .passes import SPAN_BYTES, SpanResult, SpanWriter, flush, set_direct
+from .pass_run import PassRun, Progress
+from .passes import SPAN_BYTES, SpanWriter, flush, set_direct
 from .plan import PSEUDO_FILE_SYSTEMS, cut_into_blocks, direct_reads_hold, end_of, make_plan
 from .report import PassReport, ShredPlan, ShredReport, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .extents import ExtentMap
     from .options import ShredOptions
 
 __all__ = ["FileRun", "Progress"]
 
-MAX_SKIPPED_BYTES = 1 << 20
-"""Bytes of one file, over all passes, that are skipped where the device fails; never more than half of it."""
-
 _DEVICE_FAILURES = (errno.EIO, errno.ENODATA)
 """What a device's failure is called; ENODATA by Linux for a medium's error."""
 
-Progress = Callable[[int, int], object]
-"""Called with the bytes done and the bytes in all, after each span."""
 
-
-class FileRun(NameRun):
+class FileRun(NameRun, PassRun):
     """The state of one run; each step leaves in it what the report must say should the next one fail.
 
     Args:
@@ -56,7 +52,6 @@ class FileRun(NameRun):
         ask: Callable[[int], FileFacts] | None = None,
     ) -> None:
         super().__init__(found, fd, options, started, "")
-        self.progress: Progress | None = None
         self.facts: FileFacts = self._read_facts(ask or read_facts)
         self.end = end_of(self.facts)
         self.plan: ShredPlan = self._make_plan()
@@ -64,9 +59,7 @@ class FileRun(NameRun):
         self.reasons = list(self.plan.reasons)
         self.passes: list[PassReport] = []
         self.content_done = False
-        self.direct = False
         self.verified = self.device_verified = self.journal_wiped = False
-        self.done_bytes = self.skipped_bytes = 0
         self._reached = 0  # Where the furthest write can have ended.
 
     def _read_facts(self, ask: Callable[[int], FileFacts]) -> FileFacts:
@@ -81,6 +74,16 @@ class FileRun(NameRun):
         return facts
 
     # ---- what is written ----
+
+    @property
+    def pass_bytes(self) -> int:
+        """What each pass writes."""
+        return self.plan.write_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """What all passes write, and what is read back."""
+        return self.plan.total_bytes
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """Where a pass writes: [start, stop) each, in whole blocks; holes, which hold nothing, are left out."""
@@ -201,32 +204,6 @@ class FileRun(NameRun):
         finally:
             reader.close()
         self.verified = self.device_verified = not self.skipped_bytes
-
-    def _check_compared(self, result: SpanResult, start: int) -> None:
-        if result.different:
-            self.reasons.append("verify_mismatch")
-            text = f"byte {start + result.done_bytes} read back is not what was written"
-            raise self.failure("verify", errno.EIO, text)
-        if result.error_number:
-            raise self.failure("read", result.error_number)
-
-    def _may_skip(self) -> int:
-        """How many bytes the device may still fail on: beyond that the rest of the file would take it hours.
-
-        A file of which most cannot be written stays.
-        """
-        return max(0, min(MAX_SKIPPED_BYTES, self.plan.write_bytes // 2) - self.skipped_bytes)
-
-    def _account(self, result: SpanResult) -> int:
-        self.direct = result.direct
-        self.done_bytes += result.done_bytes
-        if result.skipped_bytes:
-            self.skipped_bytes += result.skipped_bytes
-            if "bad_sectors" not in self.reasons:
-                self.reasons.append("bad_sectors")
-        if self.progress is not None and not result.error_number:
-            self.progress(self.done_bytes, self.plan.total_bytes)
-        return result.done_bytes
 
     # ---- what is looked at afterwards ----
 
