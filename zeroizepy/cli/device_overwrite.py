@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zeroizepy.file import DeviceReport, explain, overwrite_device
+from zeroizepy.file import DeviceReport, overwrite_device
 
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
-from .shredding import parse_pattern, verdict_style
+from .overwriting import json_option, pattern_option, quiet_option, show_remarks, verdict_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +28,6 @@ def _show_identity(output: Output, report: DeviceReport) -> None:
     output.fact("size", f"{report.size_bytes} bytes ({size_text(report.size_bytes)})")
 
 
-def _show_remarks(output: Output, report: DeviceReport) -> None:
-    for reason in report.reasons:
-        output.fact("because", explain(reason))
-    for note in report.notes:
-        output.fact("note", explain(note))
-
-
 def _show_plan(output: Output, report: DeviceReport) -> None:
     _show_identity(output, report)
     if report.swap_signature:
@@ -42,7 +35,7 @@ def _show_plan(output: Output, report: DeviceReport) -> None:
     for step in report.steps():
         output.fact("would", step)
     output.fact("confirm", report.confirm or "")
-    _show_remarks(output, report)
+    show_remarks(output, report)
 
 
 def _show_report(output: Output, report: DeviceReport) -> None:
@@ -52,7 +45,7 @@ def _show_report(output: Output, report: DeviceReport) -> None:
     read_back = ", read back and compared" if report.verified else ""
     passes = "1 pass" if len(report.passes) == 1 else f"{len(report.passes)} passes"
     output.fact("overwritten", f"{passes}{read_back}")
-    _show_remarks(output, report)
+    show_remarks(output, report)
 
 
 def _ask(output: Output, plan: DeviceReport, *, may_ask: bool) -> str:
@@ -106,20 +99,13 @@ def _finish(
 @click.argument("path", metavar="DEVICE")
 @click.option("--confirm", metavar="'SERIAL SIZE'", help="Serial number and size in bytes, as --dry-run shows them.")
 @click.option("-n", "--passes", type=click.IntRange(1, 1000), default=1, show_default=True, help="Overwrites.")
-@click.option(
-    "--pattern",
-    callback=parse_pattern,
-    default="random",
-    show_default=True,
-    metavar="PATTERN",
-    help="random, zeros, ones, or hex:00ff...",
-)
+@pattern_option
 @click.option("--no-verify", is_flag=True, help="Do not read the last pass back.")
 @click.option("--partition", is_flag=True, help="Take a partition; the rest of its disk is not touched.")
 @click.option("--swap", is_flag=True, help="Take an inactive swap area; an active one is refused.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; show what the device is and what would be done.")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-@click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
+@json_option
+@quiet_option
 def shred_device_command(
     path: str,
     confirm: str | None,

@@ -12,6 +12,7 @@ from zeroizepy.file import FreeSpaceReport, wipe_free_space
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
+from .overwriting import json_option, quiet_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +93,8 @@ def _describe(error: Exception | KeyboardInterrupt, directory: str, report: Free
 @click.option("--inodes", is_flag=True, help="Overwrite free inodes first, with up to a million empty files.")
 @click.option("--trim", is_flag=True, help="Afterwards tell the device which blocks are free (needs root).")
 @click.option("--dry-run", is_flag=True, help="Write nothing; show how much is free and would be filled.")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-@click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
+@json_option
+@quiet_option
 def wipe_free_command(
     directory: str,
     reserve: int | None,

@@ -11,6 +11,7 @@ from zeroizepy.session import recover
 
 from . import errors
 from .console import LastingOutput
+from .overwriting import json_option
 
 if TYPE_CHECKING:
     from zeroizepy.session import RecoveredItem, RecoveredSession, RecoveryReport
@@ -65,7 +66,7 @@ def _tell_failures(session: RecoveredSession) -> int:
 @click.command("recover")
 @click.option("--dry-run", is_flag=True, help="Change nothing; show what would be shredded.")
 @click.option("--forget", is_flag=True, help="Drop the records of what is left after this try.")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@json_option
 @click.option("--quiet", is_flag=True, help="Nothing on stdout; errors still go to stderr.")
 def recover_command(dry_run: bool, forget: bool, as_json: bool, quiet: bool) -> int:
     """Shred what sessions left when their process was killed.

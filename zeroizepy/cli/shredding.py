@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from inspect import cleandoc
 from textwrap import wrap
@@ -15,47 +14,23 @@ import click
 from click.core import ParameterSource
 
 from zeroizepy.exceptions import SecureMemoryWarning
-from zeroizepy.file import SCHEMES, ShredReport, TreeReport, explain, secure_delete
+from zeroizepy.file import SCHEMES, ShredReport, TreeReport, secure_delete
 
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
 from .overall import Overall
+from .overwriting import pattern_option, quiet_option, show_remarks, verdict_style
 from .trees import confirm_trees, show_tree, shred_one_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-__all__ = ["parse_pattern", "show_report", "shred_command", "verdict_style"]
-
-_STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
-_HEX_PREFIX = "hex:"
+__all__ = ["show_report", "shred_command"]
 
 NOT_AS_ASKED = 3
 """Exit status: all was done, and old bytes of a file may remain, or it was not read back as asked."""
-
-
-def verdict_style(verdict: str) -> str:
-    """The colour of a verdict."""
-    return _STYLES.get(verdict, "")
-
-
-def parse_pattern(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str | bytes:
-    """An option's value as `secure_delete` takes it.
-
-    Raises:
-        BadParameter: It is none of them.
-    """
-    if value in ("random", "zeros", "ones"):
-        return value
-    data = b""
-    if value.startswith(_HEX_PREFIX):
-        with suppress(ValueError):
-            data = bytes.fromhex(value.removeprefix(_HEX_PREFIX))
-    if not data:
-        raise click.BadParameter(f"{value!r} is not random, zeros, ones, or hex: and pairs of digits, as in hex:00ff")
-    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +86,7 @@ def show_report(output: Output, report: ShredReport) -> None:
         read_back += ", on the device itself, too" if report.device_verified else ""
         output.fact("overwritten", f"{passes} over {size_text(report.size_bytes)}{read_back}")
     output.fact("name", ("renamed, " if report.renamed else "") + ("unlinked" if report.unlinked else "still there"))
-    for reason in report.reasons:
-        output.fact("because", explain(reason))
-    for note in report.notes:
-        output.fact("note", explain(note))
+    show_remarks(output, report)
 
 
 def _show_plan(output: Output, report: ShredReport) -> None:
@@ -126,10 +98,7 @@ def _show_plan(output: Output, report: ShredReport) -> None:
             output.fact("would", step)
         verdict = plan.verdict or "nothing to overwrite"
         output.fact("expected", verdict, verdict_style(verdict))
-    for reason in report.reasons:
-        output.fact("because", explain(reason))
-    for note in report.notes:
-        output.fact("note", explain(note))
+    show_remarks(output, report)
 
 
 def _one(path: str, progress: Callable[[int, int], None] | None, options: dict[str, Any]) -> _Outcome:
@@ -250,14 +219,7 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
 @click.command("shred")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("-n", "--passes", type=click.IntRange(0, 1000), default=3, show_default=True, help="Overwrites.")
-@click.option(
-    "--pattern",
-    callback=parse_pattern,
-    default="random",
-    show_default=True,
-    metavar="PATTERN",
-    help="random, zeros, ones, or hex:00ff...",
-)
+@pattern_option
 @click.option("--scheme", type=click.Choice(sorted(SCHEMES)), metavar="NAME", help="In place of -n and --pattern.")
 @click.option("--verify", is_flag=True, help="Read the last pass back and compare.")
 @click.option(
@@ -283,7 +245,7 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
 @click.option("-r", "--recursive", is_flag=True, help="Take directories with all that is in them; asks once.")
 @click.option("--yes", is_flag=True, help="With -r: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
-@click.option("--quiet", is_flag=True, help="Nothing on stdout, no progress bar; errors still go to stderr.")
+@quiet_option
 @click.pass_context
 def shred_command(
     ctx: click.Context,

@@ -15,13 +15,13 @@ from zeroizepy.file import SCHEMES, TreeReport, count_tree, explain, shred_tree
 
 from . import errors
 from .console import Output, progress_bar, size_text
+from .overwriting import verdict_style
 
 if TYPE_CHECKING:
     from .console import Bar
 
 __all__ = ["TreeOutcome", "confirm_trees", "show_tree", "shred_one_tree"]
 
-_STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
 _SHOWN_FAILURES = 20
 
 
@@ -135,7 +135,7 @@ def show_tree(output: Output, report: TreeReport) -> None:
     """What became of a directory: counts by verdict, why, what remains, and the first failures."""
     for verdict, number in sorted(report.verdicts.items()):
         text = f"{verdict.replace('nothing_to_overwrite', 'nothing to overwrite')}: {number}"
-        output.fact("expected" if report.dry_run else "verdict", text, _STYLES.get(verdict, ""))
+        output.fact("expected" if report.dry_run else "verdict", text, verdict_style(verdict))
     for verdict, number in sorted(report.earlier.items()):
         output.fact("earlier", f"{verdict}: {number}")
     if report.resumed:
