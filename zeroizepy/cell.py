@@ -7,7 +7,18 @@ from contextvars import ContextVar
 from . import _lib
 from ._lib import lib
 from .loaders import reads_from
-from .slots import PEEK, Borrow, can_borrow, check_flag, differs, lend, option_bits, protection_of, read_bytes
+from .slots import (
+    PEEK,
+    Borrow,
+    can_borrow,
+    check_flag,
+    differs,
+    lend,
+    option_bits,
+    protection_of,
+    read_bytes,
+    seconds_left,
+)
 from .sources import FromSources
 from .view import CypherView, Decoding, equals, mask_text, verify_secret
 
@@ -296,10 +307,7 @@ class CypherCell(FromSources):
     @property
     def expires_in(self) -> float | None:
         """Seconds until the deadline; None without one; 0.0 once the secret is gone."""
-        left = int(lib.zpy_cell_ttl(self._handle))
-        if left == -1:
-            return None
-        return left / 1e9 if left >= 0 else 0.0
+        return seconds_left(self._handle)
 
     @property
     def protection(self) -> Protection:

@@ -39,6 +39,7 @@ __all__ = [
     "option_bits",
     "protection_of",
     "read_bytes",
+    "seconds_left",
 ]
 
 PEEK = 0
@@ -205,6 +206,14 @@ def protection_of(handle: int) -> tuple[int, Protection | None]:
         fork=_FORKS[raw.fork],
         page_bytes=raw.page_bytes,
     )
+
+
+def seconds_left(handle: int) -> float | None:
+    """Seconds until a cell's deadline; None without one; 0.0 once the secret is gone."""
+    left = int(lib.zpy_cell_ttl(handle))
+    if left == -1:
+        return None
+    return left / 1e9 if left >= 0 else 0.0
 
 
 def open_lease(handle: int, kind: int) -> tuple[int, Any, Any]:

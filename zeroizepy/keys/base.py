@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
-from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes
+from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes, seconds_left
 from zeroizepy.values import KeyProtection, Protection
 
 if TYPE_CHECKING:
@@ -149,10 +149,7 @@ class HeldKey(Holder):
     @property
     def expires_in(self) -> float | None:
         """Seconds until the deadline; None without one; 0.0 once the key is gone."""
-        left = int(lib.zpy_cell_ttl(self._handle))
-        if left == -1:
-            return None
-        return left / 1e9 if left >= 0 else 0.0
+        return seconds_left(self._handle)
 
     @property
     def destroyed(self) -> bool:
