@@ -1,5 +1,6 @@
 /* test_chunked.c: what the core promises of chunked encryption. Buffers are as long as they must be, for AddressSanitizer. */
 #include "cells.h"
+#include "left.h"
 
 #include <stdlib.h>
 
@@ -122,21 +123,8 @@ test_wrong_cells(void)
 
 /* ---- what is left on the stack ---- */
 
-/* Deeper than the calls that follow the clearing, and not as deep as libsodium goes. */
-#define LOOK_FROM ((size_t) 704)
+/* Not as deep as libsodium goes. */
 #define LOOK_TO ((size_t) 1536)
-
-/* How many bytes are not zero so far below the caller's frame. */
-__attribute__((noinline, no_sanitize("address"))) static int
-left_on_stack(void)
-{
-    uint8_t const volatile *frame = __builtin_frame_address(0);
-    int count = 0;
-    for (size_t depth = LOOK_FROM; depth < LOOK_TO; depth++) {
-        count += *(frame - depth) != 0;
-    }
-    return count;
-}
 
 /* libsodium alone leaves something there; the core does not. */
 static void
@@ -147,9 +135,9 @@ test_stack(void)
     crypto_auth_hmacsha512_state state;
     CHECK_EQUAL(crypto_auth_hmacsha512_init(&state, commitment_256, 32), 0);
     CHECK_EQUAL(crypto_auth_hmacsha512_update(&state, salt, sizeof salt), 0);
-    CHECK(left_on_stack() > 30);
+    CHECK(left_on_stack(LOOK_TO) > 30);
     int64_t const stream = zpy_chunked_create(key, 32, salt, context, sizeof context, 0, commitment);
-    CHECK_EQUAL(left_on_stack(), 0);
+    CHECK_EQUAL(left_on_stack(LOOK_TO), 0);
     CHECK_EQUAL(zpy_cell_wipe(made(stream)), ZPY_OK);
     CHECK_EQUAL(zpy_cell_wipe(key), ZPY_OK);
 }

@@ -1,5 +1,6 @@
 /* test_sign.c: what the core promises of signing keys. */
 #include "cells.h"
+#include "left.h"
 
 /* RFC 8032, section 7.1, test 3. */
 static uint8_t const seed[32] = {
@@ -77,21 +78,8 @@ test_deadline(void)
 
 /* ---- what is left on the stack ---- */
 
-/* Deeper than the calls that follow the clearing, and not as deep as libsodium goes. */
-#define LOOK_FROM ((size_t) 704)
+/* Not as deep as libsodium goes. */
 #define LOOK_TO ((size_t) 2048)
-
-/* How many bytes are not zero so far below the caller's frame. */
-__attribute__((noinline, no_sanitize("address"))) static int
-left_on_stack(void)
-{
-    uint8_t const volatile *frame = __builtin_frame_address(0);
-    int count = 0;
-    for (size_t depth = LOOK_FROM; depth < LOOK_TO; depth++) {
-        count += *(frame - depth) != 0;
-    }
-    return count;
-}
 
 /* libsodium alone leaves something there; the core does not. */
 static void
@@ -100,13 +88,13 @@ test_stack(void)
     uint8_t secret[64];
     uint8_t out[64];
     CHECK_EQUAL(crypto_sign_seed_keypair(out, secret, seed), 0);
-    CHECK(left_on_stack() > 100);
+    CHECK(left_on_stack(LOOK_TO) > 100);
     int64_t const key = zpy_sign_create(seed, 0, 0);
-    CHECK_EQUAL(left_on_stack(), 0);
+    CHECK_EQUAL(left_on_stack(LOOK_TO), 0);
     CHECK_EQUAL(crypto_sign_detached(out, NULL, message, sizeof message, secret), 0);
-    CHECK(left_on_stack() > 100);
+    CHECK(left_on_stack(LOOK_TO) > 100);
     int const status = zpy_sign_detached(made(key), message, sizeof message, out);
-    CHECK_EQUAL(left_on_stack(), 0);
+    CHECK_EQUAL(left_on_stack(LOOK_TO), 0);
     CHECK_EQUAL(status, ZPY_OK);
     CHECK_EQUAL(zpy_cell_wipe((uint64_t) key), ZPY_OK);
 }
