@@ -54,6 +54,8 @@ OPTIONAL_HARDENING = ["-fstack-protector-strong", "-fstack-clash-protection", "-
 LINUX_LINK = ["-pthread", "-lrt", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--exclude-libs,ALL"]
 # Built static and hidden: SODIUM_STATIC takes the "visible" mark off libsodium's functions.
 SODIUM_DEFINE = "-DSODIUM_STATIC=1"
+# Its AES-256-GCM is loops over arrays that live in registers only once they are unrolled: with -O2 it has 0.4 of the speed.
+SODIUM_FLAGS = ["-O3", SODIUM_DEFINE]
 CONFIGURE = ["--disable-shared", "--enable-static", "--with-pic", "--disable-debug", "--disable-dependency-tracking"]
 LOG_TAIL_LINES = 15
 
@@ -184,7 +186,7 @@ def find_sodium(compiler: list[str], flags: list[str]) -> Sodium:
         return system_sodium(compiler)
     if choice != "bundled":
         raise BuildError(f"SODIUM_INSTALL must be 'bundled' or 'system', not {choice!r}")
-    entry = bundled_sodium(compiler, [*flags, SODIUM_DEFINE])
+    entry = bundled_sodium(compiler, [*flags, *SODIUM_FLAGS])
     return Sodium([SODIUM_DEFINE, "-isystem", str(entry / "include")], [], [str(entry / "lib/libsodium.a")])
 
 
