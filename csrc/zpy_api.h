@@ -367,10 +367,10 @@ struct zpy_span_request {
     uint64_t stop;
     int64_t shift;          /* When verifying: read this much further on, where the file lies on its device. */
     uint64_t skip_limit;    /* How many bytes may be skipped where the device fails; 0: its first error ends the span. */
-    uint64_t stream_key;    /* A cell of 32 bytes: random from its stream, seekable by offset. 0: pattern. */
+    uint64_t stream_key;    /* A cell of 32 bytes: random from its stream, seekable by offset. 0: pattern, or the writer's key. */
     uint64_t stream_number; /* Which of the key's streams: one for each pass. */
     uint8_t const *pattern; /* Repeated, its phase counted from offset 0 of the file. */
-    size_t pattern_bytes;
+    size_t pattern_bytes;   /* 0, and no stream_key: random under the writer's own key. */
 };
 
 struct zpy_span_result {
@@ -387,6 +387,8 @@ int zpy_generator_best(void);
 /* buffer_bytes: a multiple of 4096; somewhat more than twice as much memory is taken. Null when there is none. */
 struct zpy_writer *zpy_writer_new(size_t buffer_bytes);
 void zpy_writer_free(struct zpy_writer *writer);
+/* Draw a key of the writer's own, in ordinary memory, for where no cell can be had; it is wiped with the writer. */
+void zpy_writer_draw_key(struct zpy_writer *writer);
 /* Write the span; short writes and EINTR are continued. ZPY_SYSTEM with system_error set when a write failed: bytes
  * behind done_bytes may be written or not. ZPY_UNSUPPORTED for a generator that this libsodium lacks. */
 int zpy_overwrite_span(struct zpy_writer *writer, struct zpy_span_request const *request,

@@ -3,12 +3,10 @@
 
 #include <string.h>
 
-#define STREAM_KEY_BYTES ((size_t) crypto_stream_chacha20_KEYBYTES)
-
 /* libsodium has AEGIS from 1.0.19 on. */
 #if defined(crypto_aead_aegis128l_KEYBYTES)
 #define HAS_AEGIS 1
-_Static_assert(crypto_aead_aegis128l_KEYBYTES <= STREAM_KEY_BYTES, "one cell serves both generators");
+_Static_assert(crypto_aead_aegis128l_KEYBYTES <= ZPY_STREAM_KEY_BYTES, "one key serves both generators");
 _Static_assert(crypto_aead_aegis128l_NPUBBYTES == 2 * sizeof(uint64_t), "a stream's number and a block's");
 #else
 #define HAS_AEGIS 0
@@ -29,20 +27,27 @@ has_generator(int generator)
 }
 
 int
-zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request)
+zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request, uint8_t const *own_key)
 {
     *filler = (struct zpy_filler){.stream_number = request->stream_number,
                                   .generator = request->generator,
                                   .pattern = request->pattern,
                                   .pattern_bytes = request->pattern_bytes};
-    if (request->stream_key == 0) {
-        return request->pattern_bytes > 0 ? ZPY_OK : ZPY_INVALID;
+    if (request->stream_key == 0 && request->pattern_bytes > 0) {
+        return ZPY_OK;
+    }
+    if (request->stream_key == 0 && own_key == NULL) {
+        return ZPY_INVALID;
     }
     if (!has_generator(request->generator)) {
         return ZPY_UNSUPPORTED;
     }
+    if (request->stream_key == 0) {
+        filler->stream_key = own_key;
+        return ZPY_OK;
+    }
     uint8_t *stream_key;
-    int const status = zpy_cell_pin_key(request->stream_key, STREAM_KEY_BYTES, &stream_key);
+    int const status = zpy_cell_pin_key(request->stream_key, ZPY_STREAM_KEY_BYTES, &stream_key);
     if (status == ZPY_OK) {
         filler->stream_key = stream_key;
     }
@@ -52,7 +57,7 @@ zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *reques
 int
 zpy_filler_close(struct zpy_filler const *filler, struct zpy_span_request const *request)
 {
-    return filler->stream_key != NULL ? zpy_cell_unpin(request->stream_key) : ZPY_OK;
+    return filler->stream_key != NULL && request->stream_key != 0 ? zpy_cell_unpin(request->stream_key) : ZPY_OK;
 }
 
 static void

@@ -240,8 +240,11 @@ struct zpy_filler {
     size_t pattern_bytes;
 };
 
-int zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request);
-/* Drops the pin on the stream key; ZPY_OK only if the key was whole all the time. */
+#define ZPY_STREAM_KEY_BYTES ((size_t) crypto_stream_chacha20_KEYBYTES)
+
+/* own_key: for a request with neither key nor pattern; null: there is none. */
+int zpy_filler_open(struct zpy_filler *filler, struct zpy_span_request const *request, uint8_t const *own_key);
+/* Drops the pin on a cell's key; ZPY_OK only if the key was whole all the time. */
 int zpy_filler_close(struct zpy_filler const *filler, struct zpy_span_request const *request);
 /* offset: a multiple of ZPY_BLOCK_BYTES. */
 void zpy_filler_fill(struct zpy_filler const *filler, uint8_t *out, size_t length, uint64_t offset);

@@ -20,6 +20,8 @@ struct zpy_writer {
     uint8_t *scratches; /* For READERS. */
     size_t buffer_bytes;
     size_t scratch_bytes;
+    bool has_key;
+    uint8_t key[ZPY_STREAM_KEY_BYTES];
 };
 
 /* A call with O_DIRECT on scattered small pages is cut into many requests to the device. On large pages it is not, if they
@@ -60,8 +62,16 @@ zpy_writer_free(struct zpy_writer *writer)
     if (writer != NULL) {
         sodium_memzero(writer->buffers, WRITERS * writer->buffer_bytes + READERS * writer->scratch_bytes);
         zpy_os_release(writer->mapped, writer->mapped_bytes);
+        sodium_memzero(writer->key, sizeof writer->key);
         free(writer);
     }
+}
+
+void
+zpy_writer_draw_key(struct zpy_writer *writer)
+{
+    randombytes_buf(writer->key, sizeof writer->key);
+    writer->has_key = true;
 }
 
 /* ---- what the workers share ---- */
@@ -388,7 +398,7 @@ zpy_span_run(struct zpy_writer *writer, struct zpy_span_request const *request, 
         span.chunk_bytes = writer->buffer_bytes / 2 / ZPY_BLOCK_BYTES * ZPY_BLOCK_BYTES;
         span.workers = READERS;
     }
-    int const status = zpy_filler_open(&span.filler, request);
+    int const status = zpy_filler_open(&span.filler, request, writer->has_key ? writer->key : NULL);
     if (status != ZPY_OK) {
         return status;
     }

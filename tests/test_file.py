@@ -743,10 +743,11 @@ def test_a_failing_read_back_is_not_verified(tmp_path: Path, monkeypatch: pytest
 
 
 def test_no_memory_for_buffers_or_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without buffers or a locked key nothing is written, and the buffers do not leak."""
+    """Without buffers, or a locked key where that must be, nothing is written, and the buffers do not leak."""
     path = make(tmp_path / "file")
     before = path.read_bytes()
     monkeypatch.setattr(_lib, "new_handle", lambda *_arguments: (_ for _ in ()).throw(LockLimitError("injected")))
+    monkeypatch.setattr(_lib, "_policy", "strict")
     with pytest.raises(LockLimitError, match="injected"):
         secure_delete(path)
     with pytest.raises(MemoryError, match="smaller chunk_size"):

@@ -191,6 +191,11 @@ def set_policy(policy: str) -> str:
     return before
 
 
+def is_strict() -> bool:
+    """Whether what cannot be locked is to be refused."""
+    return _policy == "strict"
+
+
 def make_cell(make: Callable[[int], int], options: int) -> int:
     """Create a cell; where nothing more can be locked for it, a sealed one instead, unless the policy is strict.
 
@@ -207,8 +212,8 @@ def make_cell(make: Callable[[int], int], options: int) -> int:
 
 def _seal_instead(make: Callable[[int], int], options: int) -> int:
     """What becomes of a cell that found no room. The core refuses again what is too long to be sealed."""
-    is_strict = options & STRICT or (_policy == "strict" and not options & LENIENT)
-    if is_strict or options & lib.ZPY_SEALED:
+    refuses = options & STRICT or (is_strict() and not options & LENIENT)
+    if refuses or options & lib.ZPY_SEALED:
         return int(-lib.ZPY_LOCK_LIMIT)
     sealed = make(options & ~(POLICY_BITS | lib.ZPY_ISOLATED) | lib.ZPY_SEALED)
     if sealed > 0 and not _warned:

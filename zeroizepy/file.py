@@ -144,13 +144,15 @@ def secure_delete(
         FileAccessError: The file was refused, or writing, flushing, verifying or unlinking failed. The file is still
             there; `report` on the error says how far it came.
         SecureWipeError: The file is gone, but flushing the directory failed.
-        LockLimitError: No locked memory for the random stream's key.
+        LockLimitError: No locked memory for the random stream's key, under policy "strict" (`memory.set_policy`).
         KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB. An interrupted call leaves the file in place,
             partly overwritten, until the passes are done; `report` on the exception says how far it came, to within
             one span. An interruption while the name is removed can leave it under a random name.
 
     Warns:
         UserWarning: The file is sparse, or its old bytes may remain for a reason outside the caller's arguments.
+        SecureMemoryWarning: No locked memory for the random stream's key, which then is in ordinary memory until it is
+            wiped; the note `stream_key_unlocked` says so, too.
 
     Does not reach: earlier copies of the data, names in directory blocks and journals, remapped sectors and flash
     cells, layers below the block device.
@@ -230,12 +232,14 @@ def shred_tree(
         FileExistsError: Something that is no journal of this user alone stands at the journal's path.
         BlockingIOError: Another run holds the journal.
         OSError: The directory or the journal cannot be opened, or the journal not be written.
-        LockLimitError: No locked memory for the random stream's key.
+        LockLimitError: No locked memory for the random stream's key, under policy "strict" (`memory.set_policy`).
         KeyboardInterrupt: Ctrl-C. Files of the batch at hand are left in place, partly overwritten, or under a random
             name. `report` on this and on any other exception says how far the run came.
 
     Warns:
         UserWarning: Once, for the first file whose old bytes may remain for a reason outside the caller's arguments.
+        SecureMemoryWarning: No locked memory for the random stream's key, which then is in ordinary memory until it is
+            wiped; the note `stream_key_unlocked` says so, too.
 
     Does not reach: what `secure_delete` does not reach. A flush that files share is one of their whole file system, and
     so waits for what other programs have written there. Files that are added while the run goes on are shredded, too,
@@ -308,9 +312,12 @@ def wipe_free_space(
         FileNotFoundError, NotADirectoryError: By the path.
         FileAccessError: No filler could be made, or a write or flush failed for a reason other than a full disk. The
             space was given back; `report` on the error says how far it came.
-        LockLimitError: No locked memory for the random stream's key.
+        LockLimitError: No locked memory for the random stream's key, under policy "strict" (`memory.set_policy`).
         KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB. The space was given back; `report` on the
             exception says how far it came.
+
+    Warns:
+        SecureMemoryWarning: As for `secure_delete`.
 
     Does not reach: slack inside the last blocks of files, room in directories that still exist, inodes (unless
     `inodes`), the journal, reserved blocks (unless run by root), snapshots, and what the device keeps to itself.
@@ -375,8 +382,11 @@ def overwrite_device(
         FileAccessError: The device was refused (`report.verdict` is "refused", and nothing was written), or a step
             failed and it is partly overwritten; `report` says how far it came. Sectors that fail are skipped, up to
             1 MiB: then there is no error, and the verdict is "not_in_place".
-        LockLimitError: No locked memory for the random stream's key.
+        LockLimitError: No locked memory for the random stream's key, under policy "strict" (`memory.set_policy`).
         KeyboardInterrupt: Ctrl-C, noticed between spans of up to 64 MiB; `report` on it says how far it came.
+
+    Warns:
+        SecureMemoryWarning: As for `secure_delete`.
 
     Does not reach: areas that a drive hides (HPA, DCO), sectors that it has replaced, cells that a flash device has set
     aside, layers below a virtual or loop device.

@@ -511,6 +511,35 @@ test_refusals(int generator)
     CHECK_EQUAL(atomic_load(&disk.calls), 0);
 }
 
+/* Without a cell the writer's own key makes a stream of its own, which the same writer can make again; without one of these
+ * nothing is written. */
+static void
+test_own_key(int generator)
+{
+    struct zpy_span_result result;
+    struct zpy_writer *const writers[] = {zpy_writer_new(65536), zpy_writer_new(65536)};
+    CHECK(writers[0] != NULL && writers[1] != NULL);
+    plug_in(300001);
+    struct zpy_span_request request = random_span(0, disk.size, generator);
+    request.stream_key = 0;
+    CHECK_EQUAL(zpy_overwrite_span(writers[0], &request, &result), ZPY_INVALID);
+    CHECK_EQUAL(atomic_load(&disk.calls), 0);
+    zpy_writer_draw_key(writers[0]);
+    zpy_writer_draw_key(writers[1]);
+    CHECK_EQUAL(zpy_overwrite_span(writers[0], &request, &result), ZPY_OK);
+    CHECK_EQUAL(result.done_bytes, disk.size);
+    CHECK(!is_stream(generator, 0, ZPY_BLOCK_BYTES) && !is_stream(generator, disk.size - 16, 16));
+    CHECK_EQUAL(zpy_verify_span(writers[0], &request, &result), ZPY_OK);
+    CHECK_EQUAL(zpy_verify_span(writers[1], &request, &result), ZPY_FORGED);
+    CHECK(result.done_bytes < 16);
+    request.stream_number++;
+    CHECK_EQUAL(zpy_verify_span(writers[0], &request, &result), ZPY_FORGED);
+    request.generator = 99;
+    CHECK_EQUAL(zpy_verify_span(writers[0], &request, &result), ZPY_UNSUPPORTED);
+    zpy_writer_free(writers[0]);
+    zpy_writer_free(writers[1]);
+}
+
 static void
 test_generator(int generator)
 {
@@ -530,6 +559,7 @@ test_generator(int generator)
     test_short_calls(generator);
     test_no_thread(generator);
     test_refusals(generator);
+    test_own_key(generator);
 }
 
 int

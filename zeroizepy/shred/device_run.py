@@ -139,6 +139,7 @@ class _DeviceRun(PassRun):
         self.direct = set_direct(fd, wanted=True)
         with closing(SpanWriter(self.options.buffer_bytes, *self.options.passes)) as writer:
             self.confirm(fd)
+            self.take_notes(writer)
             self.writing = True
             for number in range(1, len(self.options.passes) + 1):
                 self._write_pass(fd, number, writer)

@@ -56,6 +56,7 @@ _NOTE_RESERVED = "blocks that the file system reserves for root are not covered"
 _NOTE_INODES = "free inodes, and attributes of removed files in them, are not covered; inodes=True overwrites them"
 _NOTE_NO_INODES = "this file system does not count its inodes, so none were filled"
 _NOTE_SOME_INODES = "free inodes beyond the {made} that were filled are not covered"
+_NOTE_KEY = "the key of the random bytes was in memory that could not be locked and may be swapped"
 _NOTE_LEFT = "the private directory {name!r} could not be removed; it holds empty files"
 
 
@@ -267,6 +268,8 @@ class _Fill:
             _file_size_signal_held(),
             closing(SpanWriter(self.options.buffer_bytes, Pattern("random", None))) as writer,
         ):
+            if writer.notes:
+                self.notes.append(_NOTE_KEY)
             try:
                 self._fill_blocks(writer, progress)
             finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zeroizepy.exceptions import SecureWipeError
 
-    from .passes import SpanResult
+    from .passes import SpanResult, SpanWriter
 
 __all__ = ["MAX_SKIPPED_BYTES", "PassRun", "Progress"]
 
@@ -26,6 +26,7 @@ class PassRun:
     Attributes:
         progress: Hears of each span.
         reasons: Why the verdict is what it is.
+        notes: What remains.
         direct: O_DIRECT was in force after the last span.
         done_bytes: Written and read back.
         skipped_bytes: Of these, what the device failed on.
@@ -33,6 +34,7 @@ class PassRun:
 
     progress: Progress | None = None
     reasons: list[str]
+    notes: list[str]
     direct = False
     done_bytes = 0
     skipped_bytes = 0
@@ -50,6 +52,10 @@ class PassRun:
     def failure(self, step: str, number: int, text: str | None = None) -> SecureWipeError:
         """The error for a step that failed, with the report of how far it came."""
         raise NotImplementedError
+
+    def take_notes(self, writer: SpanWriter) -> None:
+        """Note what is to be said of the writer whose bytes this run gets."""
+        self.notes += [note for note in writer.notes if note not in self.notes]
 
     def _may_skip(self) -> int:
         """How many bytes the device may still fail on: beyond that the rest would take it hours.

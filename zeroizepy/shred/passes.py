@@ -6,10 +6,12 @@ import errno
 import fcntl
 import os
 import stat
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
+from zeroizepy.exceptions import LockLimitError, ProtectionError, SecureMemoryWarning
 
 if TYPE_CHECKING:
     from .options import Pattern
@@ -86,6 +88,9 @@ class SpanWriter:
     of one key, which lies in a locked cell, and with the number of the stream and the offset in the file as nonce and
     counter. So each span can be made again, and nothing of it is kept.
 
+    Where no memory can be locked the key lies in ordinary memory, `notes` has that, and a warning tells of it. It is no
+    secret of the caller's: who finds it can compute what was written, and nothing about what was overwritten.
+
     Args:
         buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken, and 256 KiB.
         patterns: What each pass writes. More passes than these begin with the first again.
@@ -93,29 +98,45 @@ class SpanWriter:
 
     Attributes:
         file_number: Tells the random streams of several files apart, below 2**48; set before the file's first pass.
+        notes: What reports must say of the key; empty where it is locked, or there is none.
 
     Raises:
         MemoryError: No memory for the buffers.
-        LockLimitError: No locked memory for the key.
+        LockLimitError: No locked memory for the key, and the policy is "strict".
+
+    Warns:
+        SecureMemoryWarning: No locked memory for the key.
     """
 
-    __slots__ = ("_generator", "_key", "_patterns", "_writer", "file_number")
+    __slots__ = ("_generator", "_key", "_patterns", "_writer", "file_number", "notes")
 
     def __init__(self, buffer_bytes: int, *patterns: Pattern, generator: int | None = None) -> None:
         # The core reads this memory during calls, so it lives as long as the writer does.
         self._patterns: list[Any] = [_lib.ffi.from_buffer("uint8_t[]", each.data or b"") for each in patterns]
         self.file_number = 0
         self._generator = _lib.lib.zpy_generator_best() if generator is None else generator
+        self.notes: tuple[str, ...] = ()
         self._key = 0
         self._writer: Any = _lib.lib.zpy_writer_new(buffer_bytes)
         if self._writer == _lib.ffi.NULL:
             raise MemoryError(f"no memory for 2 buffers of {buffer_bytes} bytes; pass a smaller chunk_size")
         if any(each.data is None for each in patterns):
             try:
-                self._key = _lib.new_handle(_lib.ffi.NULL, 32, _lib.lib.ZPY_RANDOM)
+                self._draw_key()
             except BaseException:
                 self.close()
                 raise
+
+    def _draw_key(self) -> None:
+        try:
+            self._key = _lib.new_handle(_lib.ffi.NULL, 32, _lib.lib.ZPY_RANDOM)
+        except (LockLimitError, ProtectionError) as error:
+            if _lib.is_strict():
+                raise
+            text = f"the key of the random passes is in memory that can be swapped and dumped ({error})"
+            warnings.warn(text, SecureMemoryWarning, stacklevel=_lib.stack_level())
+            _lib.lib.zpy_writer_draw_key(self._writer)
+            self.notes = ("stream_key_unlocked",)
 
     def close(self) -> None:
         """Free the buffers and wipe the key. Idempotent."""
@@ -172,7 +193,7 @@ class SpanWriter:
         request = _lib.ffi.new("struct zpy_span_request *")
         request.fd, request.start, request.stop = fd, start, stop
         pattern = self._patterns[(stream - 1) % len(self._patterns)]
-        # The core takes the pattern where there is no key.
+        # The core takes the pattern where there is no key, and the writer's own key where there is neither.
         request.stream_key = 0 if len(pattern) else self._key
         request.stream_number = self.file_number << 16 | stream
         request.generator = self._generator

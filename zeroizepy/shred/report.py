@@ -85,6 +85,7 @@ _EXPLANATIONS = {
     "sparse": "the file had holes, which now take space on the device",
     "stacked_device": "the block device lies on another layer, which may keep old blocks",
     "stacked_on": "the device is made of others",
+    "stream_key_unlocked": "the key of the random passes was in memory that could not be locked and may be swapped",
     "swap_active": "the device is in use as swap",
     "swap_signature": "the device holds a swap area",
     "symlink": "the path is a symbolic link; its target is not touched",

@@ -111,6 +111,7 @@ class FileRun(NameRun, PassRun):
         """
         if self.plan.direct and number == 1:
             self.direct = set_direct(self.fd, wanted=True)
+        self.take_notes(writer)
         pattern = self.plan.passes[number - 1]
         written = 0
         self.passes.append(PassReport(pattern, 0, synced=False))
