@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,7 @@ from zeroizepy.cli import errors, trees
 from zeroizepy.cli.console import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 VERDICTS = ("overwritten", "not_in_place")
@@ -142,3 +143,49 @@ def test_interruption_says_what_stands(root: Path, monkeypatch: pytest.MonkeyPat
     assert outcome.failure.status == errors.INTERRUPTED
     assert "12 files stay, partly overwritten or under a random name" in outcome.failure.fault
     assert sum(len(files) for _, _, files in os.walk(root)) == 12
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["lines", "json"])
+def test_interruption_on_the_command_line(root: Path, run_script: Callable[..., Any], as_json: bool) -> None:
+    """Status 130; lines and JSON say which files are gone, and of the directories that the others stand."""
+    (root.parent / "later").mkdir()
+    preparation = """
+        from zeroizepy.shred.batch import Batch
+        remove = Batch._remove
+        def interrupt(batch):
+            remove(batch)
+            raise KeyboardInterrupt
+        Batch._remove = interrupt
+        """
+    arguments = ("shred", "-r", "--yes", "-n", "1", "root", "later")
+    done = run_script(preparation, *arguments, *(["--json"] if as_json else []))
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == [
+        "zeroizepy: error: interrupted: 12 files of root are unlinked",
+        "zeroizepy: error: not begun: later",
+    ]
+    if not as_json:
+        assert "12 unlinked; directories: 0 removed, the others stand" in done.stdout
+    else:
+        document = json.loads(done.stdout)
+        tree, later = document["directories"][0], document["files"][0]
+        assert (tree["unlinked"], tree["directories_removed"], tree["directories_left"]) == (12, 0, None)
+        assert tree["error"] == "interrupted: 12 files of root are unlinked"
+        assert later == {"path": "later", "error": "not begun: later"}
+    assert sorted(os.listdir(root)) == ["folder-0", "folder-1", "folder-2"]
+
+
+def test_interruption_behind_the_last_path(root: Path, run_script: Callable[..., Any]) -> None:
+    """When all is done, Ctrl-C still gives 130, and the JSON is printed."""
+    preparation = """
+        from zeroizepy.cli import shredding
+        each = shredding._each
+        def then_interrupt(*arguments):
+            yield from each(*arguments)
+            raise KeyboardInterrupt
+        shredding._each = then_interrupt
+        """
+    done = run_script(preparation, "shred", "-r", "--yes", "-n", "1", "--json", "root")
+    assert (done.returncode, done.stderr) == (130, "zeroizepy: error: interrupted\n")
+    assert json.loads(done.stdout)["directories"][0]["unlinked"] == 12
+    assert not root.exists()

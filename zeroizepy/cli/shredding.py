@@ -156,9 +156,16 @@ def _together(paths: tuple[str, ...], quiet: bool, options: dict[str, Any]) -> I
                 yield outcome
 
 
-def _all(paths: tuple[str, ...], shredding: Iterator[_Outcome], show: Callable[[_Outcome], None]) -> list[_Outcome]:
-    """Show each outcome as it comes; Ctrl-C leaves the rest alone."""
+def _all(
+    paths: tuple[str, ...], shredding: Iterator[_Outcome], show: Callable[[_Outcome], None]
+) -> tuple[list[_Outcome], bool]:
+    """Show each outcome as it comes; Ctrl-C leaves the rest alone.
+
+    Returns:
+        One for each path, and whether Ctrl-C came between two of them or behind the last.
+    """
     outcomes: list[_Outcome] = []
+    interrupted = False
     try:
         for outcome in shredding:
             outcomes.append(outcome)
@@ -166,14 +173,13 @@ def _all(paths: tuple[str, ...], shredding: Iterator[_Outcome], show: Callable[[
             if outcome.counted_as == "interrupted":
                 break
     except KeyboardInterrupt:  # Between two files, or while one was shown.
-        if len(outcomes) == len(paths):
-            raise
+        interrupted = True
         errors.say("error: interrupted")
     for path in paths[len(outcomes) :]:
         failure = errors.Failure(f"not begun: {path}", None, errors.INTERRUPTED)
         outcomes.append(_Outcome(path, None, failure, "not_begun"))
         show(outcomes[-1])
-    return outcomes
+    return outcomes, interrupted
 
 
 def _each(paths: tuple[str, ...], quiet: bool, options: dict[str, Any]) -> Iterator[_Outcome]:
@@ -325,7 +331,7 @@ def shred_command(
         if not quiet and not as_json:
             _tell(output, outcome, dry_run=dry_run)
 
-    outcomes = _all(paths, shredding, show)
+    outcomes, interrupted = _all(paths, shredding, show)
     text, counts = _summary(outcomes)
     if as_json:
         trees = [each.to_dict() for each in outcomes if isinstance(each.report, TreeReport)]
@@ -333,7 +339,7 @@ def shred_command(
         output.document({"files": files, **({"directories": trees} if recursive else {}), "summary": counts})
     elif not quiet and len(outcomes) > 1:
         output.line(text)
-    statuses = {each.status for each in outcomes}
+    statuses = {each.status for each in outcomes} | ({errors.INTERRUPTED} if interrupted else set())
     if output.failure is not None:
         statuses.add(errors.report(output.failure))
     return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_AS_ASKED, 0) if status in statuses)

@@ -91,6 +91,7 @@ def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOu
         quiet: No progress bar.
         options: Of `shred_tree`, but for `progress` and `on_report`.
     """
+    report: TreeReport | None = None
     try:
         _check_name(path)
         with progress_bar(path, quiet=quiet) as bar, warnings.catch_warnings():
@@ -99,7 +100,7 @@ def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOu
             warnings.simplefilter("default", SecureMemoryWarning)
             report = shred_tree(path, progress=None if bar is None else _Progress(bar, path, options), **options)
     except KeyboardInterrupt as error:
-        found = _report_of(error)
+        found = _report_of(error) or report
         return TreeOutcome(path, found, errors.Failure(_interrupted(path, found), None, errors.INTERRUPTED))
     except Exception as error:  # noqa: BLE001 - one failing path does not stop the others.
         return TreeOutcome(path, _report_of(error), errors.describe(error, path))
@@ -117,7 +118,7 @@ def _report_of(error: BaseException) -> TreeReport | None:
 
 def _interrupted(path: str, report: TreeReport | None) -> str:
     if report is None:
-        return f"interrupted: {path} is still there"
+        return f"interrupted: {path} is {'still there' if os.path.lexists(path) else 'gone'}"
     begun = report.reasons.get("failed:interrupted", 0)
     left = f"; {begun} files stay, partly overwritten or under a random name" if begun else ""
     return f"interrupted: {report.unlinked} files of {path} are unlinked{left}"
@@ -142,7 +143,8 @@ def show_tree(output: Output, report: TreeReport) -> None:
         output.fact("resumed", f"{report.resumed} files that an earlier run had begun")
     if not report.dry_run:
         output.fact("overwritten", f"{size_text(report.bytes_written)} over {size_text(report.size_bytes)} of files")
-        directories = f"{report.directories_removed} removed, {report.directories_left} left"
+        left = "the others stand" if report.directories_left is None else f"{report.directories_left} left"
+        directories = f"{report.directories_removed} removed, {left}"
         output.fact("names", f"{report.unlinked} unlinked; directories: {directories}")
     for code, number in sorted(report.reasons.items()):
         output.fact("because", f"{explain(code)}: {number}")

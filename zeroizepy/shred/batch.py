@@ -120,13 +120,12 @@ class Batch:
             self._overwrite()
             self._settled()
             self._remove()
+            for ticket in self._live():
+                ticket.report = ticket.run.report()
         except BaseException:
             for ticket in self._live():
-                ticket.run.reasons.append("failed:interrupted")
-                self._leave(ticket, ticket.run.report("interrupted"))
+                self._abandon(ticket)
             raise
-        for ticket in self._live():
-            ticket.report = ticket.run.report()
 
     # ---- content ----
 
@@ -272,6 +271,16 @@ class Batch:
         except OSError as error:
             failed = run.removal_failure(error) if step == "remove" else run.failure(step, error.errno or errno.EIO)
             self._leave(ticket, failed.report)
+
+    def _abandon(self, ticket: Ticket) -> None:
+        """Report a file at which the batch was interrupted. One that is gone lacks no more than a flush of that."""
+        run = ticket.run
+        if run.unlinked:
+            run.notes += ["directory_not_synced"] if "directory_not_synced" not in run.notes else []
+            ticket.report = run.report()
+        else:
+            run.reasons.append("failed:interrupted")
+            self._leave(ticket, run.report("interrupted"))
 
     @staticmethod
     def _leave(ticket: Ticket, report: ShredReport) -> None:

@@ -107,6 +107,10 @@ class Folders:
             for each in leaving:
                 self._remove_one(each)
             self._flush(leaving)
+        except BaseException:
+            for each in leaving:
+                self._give_name_back(each)
+            raise
         finally:
             for each in leaving:
                 self._unpin(each.folder)

@@ -40,7 +40,8 @@ class TreeReport(JsonForm):
         reasons: How often each reason occurs in the files' reports.
         notes: How often each note does.
         directories_removed: Directories that are gone; 0 with `keep_directories`.
-        directories_left: Directories that stand because something in them does or because they could not be removed.
+        directories_left: Directories that stand because something in them does or because they could not be removed;
+            None when the run ended early, which leaves the others standing uncounted.
         error: Why the run ended before its end, or None.
         seconds: Wall-clock time.
         finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
@@ -62,7 +63,7 @@ class TreeReport(JsonForm):
     reasons: dict[str, int] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     directories_removed: int = 0
-    directories_left: int = 0
+    directories_left: int | None = 0
     error: str | None = None
     seconds: float = 0.0
     finished: str = field(default_factory=now_text)
@@ -138,7 +139,7 @@ class Tally:
             reasons=dict(self.reasons),
             notes=dict(self.notes),
             directories_removed=self.directories_removed,
-            directories_left=self.directories_left,
+            directories_left=self.directories_left if error is None else None,
             error=error,
             seconds=seconds,
         )

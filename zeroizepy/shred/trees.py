@@ -7,6 +7,7 @@ import os
 import resource
 import time
 import warnings
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -114,6 +115,7 @@ class _TreeRun:
             shares=options.one_file_system and can_share([self._look_around(root.folder.fd).mount.file_system]),
         )
         self._taken: list[_Taken] = []
+        self._finished: deque[_Taken] = deque()  # Done with, and not in the tally yet.
         self._inodes: set[tuple[int, int]] = set()
         self._batch_bytes = 0
         self._writer: SpanWriter | None = None
@@ -127,6 +129,9 @@ class _TreeRun:
         try:
             self._go_through()
         except BaseException as error:
+            for each in self._finished:
+                if each.ticket.report is not None:
+                    self._tally.add(each.ticket.report)
             text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
             # Assigned by name because most builtin types do not declare it.
             vars(error)["report"] = self._report(self._resume.earlier(), text)
@@ -283,27 +288,23 @@ class _TreeRun:
         batch = Batch(tickets, self._get_writer, lambda: self._resume.settle(tickets), self._tell)
         try:
             batch.carry_out()
-        except BaseException:
-            for ticket in tickets:
-                if ticket.report is not None:
-                    self._tally.add(ticket.report)
-            raise
         finally:
-            done = self._taken
+            self._finished.extend(self._taken)
             self._release()
-        for each in done:
+        while self._finished:
+            each = self._finished.popleft()
             if each.ticket.report is not None:
                 self._count(self._resume.complete(each.ticket.report, each.ticket.run.found.status), each.member)
         self._tell()
 
     def _release(self) -> None:
-        """Give the descriptors of the batch back."""
-        for each in self._taken:
+        """Give the descriptors of the batch back; each once, also when this is interrupted and called again."""
+        while self._taken:
+            each = self._taken.pop()
             run = each.ticket.run
             os.close(run.fd)
             self._walker.unpin(each.member.folder)
             self._done_bytes += run.done_bytes if isinstance(run, FileRun) else 0
-        self._taken = []
         self._inodes.clear()
         self._batch_bytes = 0
 
