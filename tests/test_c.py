@@ -5,29 +5,28 @@ Each sanitizer has a control: a program with the fault that it looks for, which 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.core import ROOT, WARNINGS, compile_core, load_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
-ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.long
+
 SANITIZERS = {
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     "thread": ["-fsanitize=thread"],
 }
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 # What single programs need beyond that: the fuzzer sees each run of pages come and go, test_reaper each thread;
 # test_overwrite has a device in memory; in test_fork a thread stops at one place while another forks.
 EXTRA = {
@@ -51,13 +50,7 @@ BACKINGS = pytest.mark.parametrize("backing", ["secretmem", "mlock"])
 @pytest.fixture(scope="module")
 def build() -> Any:
     """build_ffi.py, for the compiler and the libsodium that the package was built with."""
-    spec = importlib.util.spec_from_file_location("zeroizepy_build_for_c", ROOT / "build_ffi.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_build("zeroizepy_build_for_c")
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +62,20 @@ def compiled(build: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     except build.BuildError as error:
         pytest.skip(f"no compiler or libsodium to build C tests with: {error}")
     folder = tmp_path_factory.mktemp("c")
+    cores: dict[str, list[str]] = {}
 
     def make(name: str, sanitizer: str) -> Path:
         program = folder / f"{name}-{sanitizer}"
         if not program.exists():
             if not build.compiles(compiler, SANITIZERS[sanitizer], "int main(void) { return 0; }\n", link=True):
                 pytest.skip(f"{compiler[0]} has no {RUNTIMES[sanitizer]} runtime")
-            core = sorted(str(path) for path in ROOT.glob("csrc/*.c"))
-            source = str(ROOT / "tests/c" / f"{name}.c")
-            flags = ["-std=c11", *SANITIZERS[sanitizer], *DEBUG, *WARNINGS, *EXTRA.get(name, [])]
-            libraries = [*sodium.archives, *sodium.link_flags, "-pthread", "-lrt"]
-            command = [*compiler, *flags, *sodium.compile_flags, f"-I{ROOT / 'csrc'}", source, *core, *libraries]
-            subprocess.run([*command, "-o", str(program)], check=True)
+            flags = ["-std=c11", *SANITIZERS[sanitizer], *DEBUG, *WARNINGS, "-pthread"]
+            command = [*compiler, *flags, *sodium.compile_flags, f"-I{ROOT / 'csrc'}"]
+            if sanitizer not in cores:
+                cores[sanitizer] = compile_core(command, folder / sanitizer)
+            inputs = [*EXTRA.get(name, []), str(ROOT / "tests/c" / f"{name}.c"), *cores[sanitizer]]
+            libraries = [*sodium.archives, *sodium.link_flags, "-lrt"]
+            subprocess.run([*command, *inputs, *libraries, "-o", str(program)], check=True)
         return program
 
     return make

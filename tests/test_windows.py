@@ -13,11 +13,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.core import ROOT, WARNINGS, load_build, sources
+from support.core import ROOT, WARNINGS, compile_core, load_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.long
 
 TARGET = "x86_64-w64-mingw32"
 COMPILER = f"{TARGET}-gcc"
@@ -61,13 +63,15 @@ def sodium(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compiled(sodium: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function that compiles one program of tests/c with the core; a warning fails it."""
     folder = tmp_path_factory.mktemp("windows")
+    flags = ["-std=c11", "-O1", "-g", *WARNINGS, "-DSODIUM_STATIC=1", f"-I{ROOT / 'csrc'}"]
+    compiler = [COMPILER, *flags, "-isystem", str(sodium / "include"), "-pthread"]
+    core = compile_core(compiler, folder / "core")
 
     def run(name: str) -> Path:
         program = folder / f"{name}.exe"
         if not program.exists():
-            flags = ["-std=c11", "-O1", "-g", "-static", *WARNINGS, "-DSODIUM_STATIC=1", f"-I{ROOT / 'csrc'}"]
-            inputs = [str(ROOT / "tests/c" / f"{name}.c"), *sources(), str(sodium / "lib/libsodium.a")]
-            command = [COMPILER, *flags, "-isystem", str(sodium / "include"), *inputs, "-pthread", "-o", str(program)]
+            inputs = [str(ROOT / "tests/c" / f"{name}.c"), *core, str(sodium / "lib/libsodium.a")]
+            command = [*compiler, "-static", *inputs, "-o", str(program)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
         return program
