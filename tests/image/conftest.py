@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from image.disk import Disk, UnavailableError, mounted
+from image.disk import Disk, UnavailableError, mounted, scratch
 from image.disk import new_disk as make_disk
 
 if TYPE_CHECKING:
@@ -33,19 +33,15 @@ def write_synced(path: Path, content: bytes) -> Path:
 
 
 @pytest.fixture
-def new_disk(tmp_path: Path) -> Iterator[Callable[..., Disk]]:
+def new_disk() -> Iterator[Callable[..., Disk]]:
     """Make and mount file systems: `new_disk("ext4", "-O", "inline_data", mount="data=journal", mib=32)`.
 
     `tune` goes to tune2fs before the mount, and `mount_as` mounts under another type than was made.
     """
-    count = 0
 
     def make(kind: str, *options: str, **arguments: object) -> Disk:
-        nonlocal count
-        count += 1
-        folder = tmp_path / f"disk{count}"
-        folder.mkdir()
         try:
+            folder = stack.enter_context(scratch())
             return stack.enter_context(make_disk(folder, kind, *options, **arguments))  # type: ignore[arg-type]
         except UnavailableError as error:
             pytest.skip(str(error))

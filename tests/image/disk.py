@@ -112,9 +112,13 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for images; in memory where there is room, since each flush of a loop device flushes its image, too."""
+    """A folder for images; in memory where there is room, since each flush of a loop device flushes its image, too.
+
+    There has to be room for each of the processes that share the tests.
+    """
     status = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else None  # noqa: S108 - a folder of our own in it.
-    roomy = status is not None and status.f_bavail * status.f_frsize >= ROOM_BYTES
+    needed = ROOM_BYTES * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    roomy = status is not None and status.f_bavail * status.f_frsize >= needed
     with tempfile.TemporaryDirectory(dir="/dev/shm" if roomy else None) as folder:  # noqa: S108 - see above.
         yield Path(folder)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from image.disk import flush
 from support.children import Child
 
 from zeroizepy.file import wipe_free_space
@@ -41,7 +42,7 @@ def test_a_kill_gives_the_space_back(new_disk: Callable[..., Any]) -> None:
         while free_bytes(point) > before - 8 * MIB:
             assert time.monotonic() < deadline
         process.kill()
-    os.sync()
+    flush(point)
     assert free_bytes(point) == before
     assert os.listdir(point) == ["lost+found"]
 
@@ -54,11 +55,11 @@ def make_and_remove(point: Path, name: bytes, value: bytes) -> None:
         path = os.fsencode(folder) + b"/" + name + b"%d" % number
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
         os.setxattr(path, "user.note", value)
-    os.sync()
+    flush(point)
     for entry in os.listdir(folder):
         os.unlink(folder / entry)
     folder.rmdir()
-    os.sync()
+    flush(point)
 
 
 @pytest.mark.parametrize("journal", [True, False])

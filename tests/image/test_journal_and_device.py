@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from image.disk import extents_of
+from image.disk import extents_of, flush
 
 from zeroizepy.file import secure_delete
 
@@ -41,7 +41,7 @@ def test_a_journal_keeps_copies_until_it_is_zeroed(
     """Data that went through the journal is there afterwards, and the verdict says so; with wipe_journal it is not."""
     disk = new_disk("ext4", *options, mount=mount, mib=64)
     path = marked_file(disk.mountpoint / "file", nonce, size)
-    os.sync()
+    flush(disk.mountpoint)
     report = secure_delete(path, wipe_journal=wiped)
     if wiped:
         assert (report.verdict, report.reasons) == ("overwritten", ())
@@ -59,7 +59,7 @@ def test_old_names_and_attributes_are_in_the_journal(
     disk = new_disk("ext4", mib=64)
     path = marked_file(disk.mountpoint / NAME, nonce, 9000)
     os.setxattr(path, "user.origin", VALUE)
-    os.sync()
+    flush(disk.mountpoint)
     notes = secure_delete(path, wipe_journal=wiped).notes
     assert {"name_may_remain", "attributes_may_remain:1"} <= set(notes)
     disk.unmount()
@@ -97,7 +97,7 @@ def test_a_change_behind_the_file_system_is_found(
     """A byte that changes on the device between the comparison of the file and that of the device is a mismatch."""
     disk = new_disk("ext4", "-b", "4096", mib=64)
     path = marked_file(disk.mountpoint / "file", nonce, 8192)
-    os.sync()
+    flush(disk.mountpoint)
     place = disk.image.read_bytes().index(nonce)
 
     def corrupt(done: int, total: int) -> None:
@@ -153,7 +153,7 @@ def test_an_encrypted_file_is_not_called_verified(
 
     def damage(done: int, _total: int) -> None:
         if not damaged:
-            os.sync()
+            flush(folder)
             write_to_device(path, bytes(4096), place)
             damaged.append(done)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from image.disk import flush
 
 from zeroizepy.file import secure_delete, wipe_free_space
 from zeroizepy.shred.steps import FileRun
@@ -76,7 +77,7 @@ def test_a_range_given_up_meanwhile_is_not_called_overwritten(
         pytest.skip("needs fallocate(1)")
     disk = new_disk("ext4", "-b", "4096")
     path = marked_file(disk.mountpoint / "file", nonce, 65536)
-    os.sync()
+    flush(disk.mountpoint)
 
     def drop(_done: int, _total: int) -> None:
         subprocess.run(["fallocate", *command, "--offset", "0", "--length", "65536", path], check=True)
@@ -97,7 +98,7 @@ def test_bytes_that_reached_the_device_during_the_run_are_not_called_overwritten
     new_writer = FileRun.new_writer
 
     def write_out(run: FileRun) -> SpanWriter:
-        os.sync()
+        flush(path)
         return new_writer(run)
 
     def drop(_done: int, _total: int) -> None:
@@ -247,7 +248,7 @@ def test_free_space_is_filled(
     disk, control = new_disk("ext4", "-b", block, mib=48), new_disk("ext4", "-b", block, mib=48)
     for each in (disk, control):
         marked_file(each.mountpoint / "file", nonce, 3 * MIB).unlink()
-        os.sync()
+        flush(each.mountpoint)
     free = os.statvfs(disk.mountpoint).f_bfree * int(block)
     report = wipe_free_space(disk.mountpoint)
     assert report.stopped_by == "full"

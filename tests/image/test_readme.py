@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from image.disk import flush
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,7 +32,7 @@ def test_each_verdict_is_as_the_readme_shows_it(new_disk: Callable[..., Any], tm
         for file in ("report.pdf", "notes.txt", "linked.txt"):
             (point / file).write_bytes(os.urandom(100_000))
         os.link(point / "linked.txt", point / "other.txt")
-    os.sync()
+        flush(point)
     seen = ""
     for command in re.findall(r"^\$ zeroizepy (.*?)(?:; echo \$\?)$", transcript, re.MULTILINE):
         done = subprocess.run(
