@@ -16,6 +16,7 @@ import pytest
 from support.children import Child, backing_names
 
 import zeroizepy
+from zeroizepy.keys import census
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,12 @@ def no_leftover_cells() -> Iterator[None]:
     assert after.isolated <= before.isolated
     assert after.pinned <= before.pinned
     assert after.corruptions == before.corruptions
+
+
+@pytest.fixture(autouse=True)
+def forget_erased_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests use the same keys again, which a test before may have erased."""
+    monkeypatch.setattr(census, "_erased", {})
 
 
 @pytest.fixture(scope="session")

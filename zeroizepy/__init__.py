@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         CryptoKey as CryptoKey,
     )
     from .crypto import (
+        ErasureReceipt as ErasureReceipt,
+    )
+    from .crypto import (
         cryptographic_erase_key as cryptographic_erase_key,
     )
     from .crypto import (
@@ -62,6 +65,12 @@ if TYPE_CHECKING:
     )
     from .crypto import (
         encrypt_data as encrypt_data,
+    )
+    from .crypto import (
+        erased_key_ids as erased_key_ids,
+    )
+    from .crypto import (
+        refuse_erased as refuse_erased,
     )
     from .exceptions import (
         AuditError as AuditError,
@@ -83,6 +92,9 @@ if TYPE_CHECKING:
     )
     from .exceptions import (
         FileAccessError as FileAccessError,
+    )
+    from .exceptions import (
+        KeyErasedError as KeyErasedError,
     )
     from .exceptions import (
         LockLimitError as LockLimitError,
@@ -250,6 +262,7 @@ _HOMES = {
     "crypto": (
         "CipherText",
         "CryptoKey",
+        "ErasureReceipt",
         "cryptographic_erase_key",
         "decrypt",
         "decrypt_data",
@@ -257,6 +270,8 @@ _HOMES = {
         "destroy_key",
         "encrypt",
         "encrypt_data",
+        "erased_key_ids",
+        "refuse_erased",
     ),
     "exceptions": (
         "AuditError",
@@ -266,6 +281,7 @@ _HOMES = {
         "CertificateError",
         "DecryptionError",
         "FileAccessError",
+        "KeyErasedError",
         "LockLimitError",
         "MemoryCorruptionError",
         "NonceLimitError",

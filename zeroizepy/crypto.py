@@ -8,18 +8,26 @@ from . import _lib
 from ._lib import ffi, lib
 from .exceptions import DecryptionError
 from .keys import CryptoKey, fail_key
+from .keys.census import erased_key_ids, refuse_erased
+from .keys.receipt import Condition, ErasureReceipt, KeyCopy
 from .memory import SecureMemory
 from .slots import can_borrow, lend, read_bytes
 from .values import KeyProtection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from typing_extensions import Buffer
 
+    from .shred.report import ShredReport
     from .values import Borrowable
 
 __all__ = [
     "CipherText",
+    "Condition",
     "CryptoKey",
+    "ErasureReceipt",
+    "KeyCopy",
     "KeyProtection",
     "cryptographic_erase_key",
     "decrypt",
@@ -28,6 +36,8 @@ __all__ = [
     "destroy_key",
     "encrypt",
     "encrypt_data",
+    "erased_key_ids",
+    "refuse_erased",
 ]
 
 NONCE_BYTES = 12
@@ -208,7 +218,7 @@ def _encrypt_openssl(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     status = lib.zpy_key_draw_nonce(key._drawn, nonce)
     if status != lib.ZPY_OK:
         fail_key(status)
-    with key.borrow() as view:
+    with key._peek() as view:
         out = AESGCM(view).encrypt(nonce, source if type(source) is bytes else memoryview(ffi.buffer(source)), extra)
         _check_whole(key)
     return CipherText(nonce, out)
@@ -218,7 +228,7 @@ def _decrypt_openssl(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) 
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    with key.borrow() as view:
+    with key._peek() as view:
         try:
             plaintext = AESGCM(view).decrypt(nonce, sealed, extra)
         except InvalidTag:
@@ -235,22 +245,34 @@ def _check_whole(key: CryptoKey) -> None:
         fail_key(status)
 
 
-def cryptographic_erase_key(key: CryptoKey) -> None:
-    """Destroy a key, and with it whatever only it can decrypt.
+def cryptographic_erase_key(key: CryptoKey, *, copies_removed: Iterable[ShredReport] = ()) -> ErasureReceipt:
+    """Destroy a key, and with it whatever only it can decrypt; tell what is known of its copies.
+
+    The key is destroyed at once and in any case, also when the rest of this call fails. It takes the same time whatever
+    the key encrypted. Keys of files that are open with it (`EncryptedWriter`, `EncryptedReader`) are wiped, too.
 
     Args:
-        key: Destroyed at once; harmless when it already was.
+        key: A live key. For one that was gone before, the receipt says what is known of it.
+        copies_removed: Reports of `secure_delete(path, verify=True)` for key files of this key.
+
+    Returns:
+        Name, uses and protection of the key, every copy of it that this process saw come in or go out, and the
+        conditions of SP 800-88 one by one, each met, not met, or unknown. `to_json()` writes it out,
+        `zeroizepy.certificate.sign_receipt` signs it, `AuditLog.append` records it.
 
     Raises:
-        TypeError: Not a CryptoKey.
+        TypeError: Not a CryptoKey; or other things than reports, and then the key is destroyed.
+        MemoryCorruptionError: Something had written around the key, which is destroyed.
 
     Source: NIST SP 800-88 Rev. 2, cryptographic erase.
-    Does not reach: copies of the key that were made before: by `get_bytes`, in the buffer it was created from, in
-    backups.
+    Does not reach: copies that were made before: by `get_bytes`, in the buffer it was created from, in key files, in
+    backups. The receipt lists those that this process saw; it cannot know of others.
     """
     if not isinstance(key, CryptoKey):
         _refuse_key(key)
-    key.destroy()
+    from .keys.erase import erase
+
+    return erase(key, copies_removed)
 
 
 encrypt = encrypt_data

@@ -19,6 +19,7 @@ __all__ = [
     "CertificateError",
     "DecryptionError",
     "FileAccessError",
+    "KeyErasedError",
     "LockLimitError",
     "MemoryCorruptionError",
     "NonceLimitError",
@@ -88,6 +89,10 @@ class MemoryCorruptionError(SecureMemoryError):
 
 class DecryptionError(ZeroizeError, ValueError):
     """Wrong key, nonce, tag or associated data, or a damaged ciphertext. No plaintext was released."""
+
+
+class KeyErasedError(ZeroizeError, ValueError):
+    """A key was erased by this process before. The message names it."""
 
 
 class NonceLimitError(ZeroizeError, RuntimeError):

@@ -11,6 +11,7 @@ from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.crypto import NONCE_BYTES, TAG_BYTES, CryptoKey
 from zeroizepy.exceptions import DecryptionError
+from zeroizepy.keys.census import note_file_key
 from zeroizepy.slots import PEEK, Borrow, Holder, read_bytes
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class FileKey(Holder):
             raise ValueError("key must be 16 or 32 bytes for a file (Cobblestone-128 or -256), not 24")
         with _lib.as_buffer(associated_data, "associated_data") as source:
             context = bytes(ffi.buffer(source))
+        kind = "file_key" if salt is None else "opened_file"
         if salt is None:
             salt = bytes(SALT_BYTES)
             lib.zpy_random_bytes(salt, SALT_BYTES)
@@ -108,6 +110,7 @@ class FileKey(Holder):
         self._key = key
         self._is_native = size == 32 and lib.zpy_has_aes() == 1
         self.header = salt + commitment
+        note_file_key(key, kind, self)
 
     @classmethod
     def of_header(cls, key: CryptoKey, associated_data: Buffer, header: bytes) -> FileKey:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from weakref import ref
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
-from zeroizepy.slots import Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes, seconds_left
+from zeroizepy.slots import (
+    PEEK,
+    Borrow,
+    Holder,
+    can_borrow,
+    check_flag,
+    lend,
+    option_bits,
+    protection_of,
+    read_bytes,
+    seconds_left,
+)
 from zeroizepy.values import KeyProtection, Protection
+
+from .census import FORKS, note, note_name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,6 +29,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from zeroizepy.values import Borrowable
+
+    from .census import Census
+    from .receipt import Origin
 
 __all__ = ["HeldKey", "Policy", "Tier", "check_length", "fail_key"]
 
@@ -51,7 +68,10 @@ def check_length(length: object) -> None:
 class HeldKey(Holder):
     """A key in its slot, and what it is; see `CryptoKey`."""
 
-    __slots__ = ("_drawn", "_native")
+    __slots__ = ("_census", "_drawn", "_forks", "_native", "_origin")
+
+    _census: Census | None
+    _origin: Origin | Literal["buffer_wiped"]
 
     def __init__(
         self,
@@ -60,15 +80,21 @@ class HeldKey(Holder):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        wipe_source: bool = False,
     ) -> None:
         try:
             options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            check_flag(wipe_source, "wipe_source")
             if isinstance(key_bytes, Holder):
                 _check_size(key_bytes._size)  # Before an access to a cell is counted.
             if can_borrow(key_bytes):
                 lend(key_bytes, lambda view: self._set_from(view, options, ttl_ns))
+                self._origin = "holder"
+                note(self, "source", "", ref(key_bytes) if isinstance(key_bytes, Holder) else None)
             else:
                 self._set_from(key_bytes, options, ttl_ns)
+            if wipe_source:
+                self._wipe_source(key_bytes)
         except BaseException as error:
             key_bytes = b""
             self._drop()  # It may be made of zeros.
@@ -78,6 +104,7 @@ class HeldKey(Holder):
     def _set_from(self, data: Any, options: int, ttl_ns: int) -> None:
         if type(data) is bytes:
             self._set(data, len(data), options, ttl_ns)
+            self._origin = "bytes"
             return
         with _lib.as_buffer(data, "key_bytes") as source:
             self._set(source, len(source), options, ttl_ns)
@@ -94,6 +121,23 @@ class HeldKey(Holder):
         self._hold(handle, size)
         self._native = native
         self._drawn = ffi.new(_COUNTER)
+        self._census = None
+        self._forks = FORKS[0]
+        self._origin = "buffer"
+
+    def _wipe_source(self, data: Any) -> None:
+        """Zero what the key was made from; the key goes, too, where that cannot be done."""
+        if can_borrow(data):
+            end = getattr(data, "close", None)
+            if end is None:
+                raise TypeError(f"wipe_source cannot wipe {type(data).__name__}")
+            end()
+            return
+        if memoryview(data).readonly:
+            raise TypeError(f"wipe_source needs a mutable source; {type(data).__name__} cannot be wiped")
+        with _lib.as_buffer(data, "key_bytes") as source:
+            _lib.core(len(source), "memzero")(source, len(source))
+        self._origin = "buffer_wiped"
 
     @classmethod
     def generate(
@@ -113,6 +157,7 @@ class HeldKey(Holder):
         check_length(length)
         key = cls.__new__(cls)
         key._set(ffi.NULL, length, option_bits(tier, policy) | lib.ZPY_RANDOM, _lib.ttl_nanoseconds(ttl_sec))
+        key._origin = "generated"
         return key
 
     @property
@@ -131,12 +176,17 @@ class HeldKey(Holder):
         Raises:
             SecureMemoryClosed: The key is destroyed.
         """
+        census = self._census
+        if census is not None and census.name is not None and not self.destroyed:
+            return census.name
         label = _KEY_ID_LABEL + self.algorithm.encode()
         out = bytes(_KEY_ID_BYTES)  # Filled before anybody else has seen it.
         status = lib.zpy_derive_key_id(self._handle, self._size, label, len(label), out)
         if status != lib.ZPY_OK:
             fail_key(status)
-        return out.hex()
+        name = out.hex()
+        note_name(self, name)
+        return name
 
     @property
     def messages(self) -> int:
@@ -178,11 +228,17 @@ class HeldKey(Holder):
         status, data = read_bytes(self._handle, 0, self._size)
         if status != lib.ZPY_OK:
             fail_key(status)
+        note(self, "get_bytes")
         return data
 
     def borrow(self) -> Borrow:
         """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
+        note(self, "borrow")
         return Borrow(self, fail_key)
+
+    def _peek(self) -> Borrow:
+        """The same for this library's own use, which leaves no copy behind."""
+        return Borrow(self, fail_key, PEEK)
 
     def destroy(self) -> None:
         """Zero the key and its schedule now. Harmless when already destroyed; safe from any thread.

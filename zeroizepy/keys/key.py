@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, cast
+from weakref import ref
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
 from zeroizepy.memory import SecureMemory
-from zeroizepy.slots import lend, option_bits
+from zeroizepy.slots import check_flag, lend, option_bits
 
 from .base import HeldKey, check_length, fail_key
+from .census import has_erased, is_strong, note, refuse_erased
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
 from .file import read_key_file, write_key_file
 from .wrap import Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from typing_extensions import Buffer, Self
 
     from zeroizepy.values import Borrowable
 
     from .base import Policy, Tier
+    from .receipt import Origin
 
     _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    _Key = TypeVar("_Key", bound="CryptoKey")
 
 __all__ = ["CryptoKey"]
 
@@ -35,9 +41,10 @@ class CryptoKey(HeldKey):
             what you pass keeps its own copy, except a cell for which this was the last access.
         tier, policy: As for `CypherCell`.
         ttl_sec: Seconds to live, counted through suspend. The core zeroes the key at the deadline.
+        wipe_source: Zero a mutable buffer, or wipe a cell or secure memory, once the key is made of it.
 
     Raises:
-        TypeError: Not bytes-like.
+        TypeError: Not bytes-like, or `wipe_source` with what cannot be wiped, such as `bytes`.
         ValueError: Another length, or a wrong tier, policy or ttl_sec.
         LockLimitError: Nothing more can be locked.
 
@@ -89,18 +96,20 @@ class CryptoKey(HeldKey):
             (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
             with SecureMemory(length, policy=policy) as memory:
                 stretch_into(memory, password, used_salt, passes, size)
-                key = cls._from_memory(memory, options, ttl_ns)
+                key = cls._from_memory(memory, options, ttl_ns, "password")
         except BaseException as error:
             password = b""
             _lib.clear_locals(error)
             raise
         key._salt = used_salt
+        note(key, "password")
         return key
 
     @classmethod
-    def _from_memory(cls, memory: SecureMemory, options: int, ttl_ns: int) -> Self:
+    def _from_memory(cls, memory: SecureMemory, options: int, ttl_ns: int, origin: Origin) -> Self:
         key = cls.__new__(cls)
         lend(memory, lambda view: key._set_from(view, options, ttl_ns))
+        key._origin = origin
         return key
 
     def derive(
@@ -134,7 +143,10 @@ class CryptoKey(HeldKey):
             status = lib.zpy_derive_hkdf(self._handle, self._size, b"", 0, info, len(info), target, length)
             if status != lib.ZPY_OK:
                 fail_key(status)
-            return CryptoKey._from_memory(memory, options, ttl_ns)
+            key = CryptoKey._from_memory(memory, options, ttl_ns, "derived")
+        note(key, "parent_key", self.key_id, (ref(self), is_strong(self)))
+        note(self, "derive", key.key_id, ref(key))
+        return key
 
     def wrap(self, key: CryptoKey) -> bytes:
         """Encrypt another key under this one, from slot to ciphertext; `unwrap` opens it.
@@ -154,7 +166,9 @@ class CryptoKey(HeldKey):
 
         Source: HKDF-SHA256 (RFC 5869) and ChaCha20-Poly1305 (RFC 8439), in the format of docs/key-files.md.
         """
-        return seal(self, key, header_for_key(key))
+        blob = seal(self, key, header_for_key(key))
+        note(key, "wrap", self.key_id)
+        return blob
 
     @classmethod
     def unwrap(
@@ -165,6 +179,7 @@ class CryptoKey(HeldKey):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        allow_erased: bool = False,
     ) -> Self:
         """The key that `wrapping_key.wrap` encrypted, straight into its slot.
 
@@ -172,9 +187,11 @@ class CryptoKey(HeldKey):
             blob: What `wrap` returned.
             wrapping_key: The key that it was wrapped with.
             tier, policy, ttl_sec: As for `CryptoKey`.
+            allow_erased: Take a key that `cryptographic_erase_key` destroyed in this process before.
 
         Raises:
             TypeError, ValueError: A wrong argument, or a key that is encrypted with a password.
+            KeyErasedError: It was erased.
             DecryptionError: Another wrapping key; truncated, changed, or no wrapped key. The message says which.
             SecureMemoryClosed: The wrapping key is destroyed.
         """
@@ -182,13 +199,15 @@ class CryptoKey(HeldKey):
         wrapped = parse(public_bytes(blob, "blob"), "blob: ")
         if wrapped.by_password:
             raise ValueError("blob: is encrypted with a password; write it to a file and use CryptoKey.load")
-        return cls._open(wrapped, wrapping_key, options, ttl_ns)
+        key = cls._open(wrapped, wrapping_key, options, ttl_ns, "unwrapped")
+        note(key, "wrapped_source", wrapping_key.key_id)
+        return _admit(key, allow_erased=allow_erased)
 
     @classmethod
-    def _open(cls, wrapped: Wrapped, wrapping_key: CryptoKey, options: int, ttl_ns: int) -> Self:
+    def _open(cls, wrapped: Wrapped, wrapping_key: CryptoKey, options: int, ttl_ns: int, origin: Origin) -> Self:
         with SecureMemory(wrapped.length) as memory:
             unseal_into(memory, wrapped, wrapping_key)
-            return cls._from_memory(memory, options, ttl_ns)
+            return cls._from_memory(memory, options, ttl_ns, origin)
 
     def save(
         self,
@@ -219,7 +238,11 @@ class CryptoKey(HeldKey):
         """
         try:
             _check_one(password, wrapping_key)
-            blob = self._wrap_for(password, opslimit, memlimit) if wrapping_key is None else wrapping_key.wrap(self)
+            if wrapping_key is None:
+                blob = self._wrap_for(password, opslimit, memlimit)
+            else:
+                blob = seal(wrapping_key, self, header_for_key(self))
+            _note_file(self, "save", path, wrapping_key)  # Before: what fails later may have been written in part.
             write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
         except BaseException as error:
             password = None
@@ -244,6 +267,7 @@ class CryptoKey(HeldKey):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        allow_erased: bool = False,
     ) -> Self:
         """Read a key file that `save` wrote, straight into a slot.
 
@@ -252,9 +276,11 @@ class CryptoKey(HeldKey):
             password: What it was saved with.
             wrapping_key: Instead of a password, the key that it was saved with.
             tier, policy, ttl_sec: As for `CryptoKey`.
+            allow_erased: As for `unwrap`.
 
         Raises:
             TypeError, ValueError: A wrong argument, or a file that others own or may access; the message says which.
+            KeyErasedError: It was erased.
             DecryptionError: Another password or wrapping key; truncated, changed, or no key file. The message says
                 which.
             OSError: It cannot be opened or read.
@@ -267,11 +293,14 @@ class CryptoKey(HeldKey):
             wrapped = parse(read_key_file(name), f"{name}: ")
             _check_kind(wrapped, password, name)
             if wrapping_key is not None:
-                return cls._open(wrapped, wrapping_key, options, ttl_ns)
-            passes, size = check_file_limits(*check_limits(wrapped.opslimit, wrapped.memlimit))
-            salt = wrapped.password_salt
-            with CryptoKey.from_password(cast("Any", password), salt=salt, opslimit=passes, memlimit=size) as made:
-                return cls._open(wrapped, made, options, ttl_ns)
+                key = cls._open(wrapped, wrapping_key, options, ttl_ns, "loaded")
+            else:
+                passes, size = check_file_limits(*check_limits(wrapped.opslimit, wrapped.memlimit))
+                salt = wrapped.password_salt
+                with CryptoKey.from_password(cast("Any", password), salt=salt, opslimit=passes, memlimit=size) as made:
+                    key = cls._open(wrapped, made, options, ttl_ns, "loaded")
+            _note_file(key, "key_file", name, wrapping_key)
+            return _admit(key, allow_erased=allow_erased)
         except BaseException as error:
             password = None
             _lib.clear_locals(error)
@@ -281,6 +310,25 @@ class CryptoKey(HeldKey):
     def salt(self) -> bytes | None:
         """What `from_password` needs to make this key again beside the password and its limits; None for other keys."""
         return getattr(self, "_salt", None)
+
+
+def _note_file(key: CryptoKey, kind: str, path: _Path, wrapping_key: CryptoKey | None) -> None:
+    from zeroizepy.shred.report import now_text  # Imported only here: most programs never save a key.
+
+    name = os.path.abspath(os.fsdecode(path))
+    note(key, kind, name, (now_text(), None if wrapping_key is None else wrapping_key.key_id))
+
+
+def _admit(key: _Key, *, allow_erased: bool) -> _Key:
+    """Give out a key that was loaded, unless it was erased."""
+    check_flag(allow_erased, "allow_erased")
+    if has_erased() and not allow_erased:
+        try:
+            refuse_erased(key.key_id, "; this copy of it was left: allow_erased=True takes it")
+        except BaseException:
+            key.destroy()
+            raise
+    return key
 
 
 def _check_one(password: object, wrapping_key: object) -> None:

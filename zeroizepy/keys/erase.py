@@ -1,0 +1,348 @@
+"""Destroying a key for good, and the receipt of it: what this process knows, and nothing beyond."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from zeroizepy import _lib
+from zeroizepy._lib import lib
+from zeroizepy.shred.report import ShredReport, now_text
+from zeroizepy.slots import PEEK, open_lease
+
+from .census import FORKS, MORE, census_of, is_live, is_strong, note_erased, others_of, was_erased
+from .receipt import Condition, ErasureReceipt, KeyCopy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from zeroizepy.values import KeyProtection
+
+    from .base import HeldKey
+    from .census import Census, Event
+    from .receipt import CopyState, Found
+
+__all__ = ["erase", "receipt_of_file"]
+
+_ALWAYS = Condition(
+    "always_encrypted", "unknown", "whether the data was ever stored or sent unencrypted cannot be seen from here"
+)
+_SOURCES: dict[str, tuple[CopyState, str]] = {
+    "bytes": ("may_remain", "made from a bytes object of the caller, which cannot be wiped"),
+    "buffer": ("may_remain", "made from a buffer of the caller, which kept its content"),
+    "buffer_wiped": ("unknown", "made from a buffer that was zeroed; whether others have its content cannot be seen"),
+}
+_FORKS: dict[str, tuple[CopyState, str]] = {
+    "absent": ("no_copy", "the pages of the key were not in the forked children"),
+    "wiped": ("no_copy", "the forked children found zeros in the place of the key"),
+    "inherited": ("may_remain", "the forked children got a copy of the key's pages"),
+}
+_OPENSSL = (
+    "OpenSSL held the key on the ordinary heap for the length of each use, decryptions too; it zeroes what it frees, "
+    "which was not looked at"
+)
+
+
+_UNKNOWN_STRENGTH = {
+    "password": "the key is as hard to guess as its password",
+    "derived": "it is derived from a key of which it is not known how that was drawn",
+}
+
+
+class _Witness:
+    """Holds a live key's slot, so that its bytes can be looked at once they should be zeros."""
+
+    def __init__(self, key: HeldKey) -> None:
+        self._status, lease, self._address = open_lease(key._handle, PEEK)
+        self.size = int(lease.length) if self._status == lib.ZPY_OK else 0
+
+    def sees_zeros(self) -> bool:
+        """Whether all bytes of the slot, the expanded key included, are zeros by now."""
+        return self.size > 0 and bool(lib.zpy_cell_memequal(self._address, bytes(self.size), self.size))
+
+
+def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
+    """Destroy a key, whatever else fails; `cryptographic_erase_key` tells more.
+
+    Args:
+        key: Live or not.
+        reports: Of key files that were shredded.
+    """
+    witness = protection = None
+    try:
+        census = census_of(key)
+        state = lib.zpy_cell_state(key._handle)
+        if state == lib.ZPY_OK:
+            witness, protection = _Witness(key), key.protection
+            _ = key.key_id  # The census keeps it.
+        removed = _by_path(reports)
+    finally:
+        status = key._drop()
+        for file_key in () if key._census is None else key._census.open_file_keys():
+            file_key._drop()
+    if status != lib.ZPY_OK:
+        _lib.raise_status(status)
+    found = _found(state, census)
+    copies = tuple(_copies(key, census, protection, removed))
+    receipt = ErasureReceipt(
+        key_id=census.name,
+        algorithm=key.algorithm,
+        time=now_text(),
+        found=found,
+        erased_before=census.erased,
+        origin="buffer" if key._origin == "buffer_wiped" else key._origin,
+        messages_encrypted=key.messages,
+        files_encrypted=census.count("file_key"),
+        files_opened=census.count("opened_file"),
+        protection=protection,
+        copies=copies,
+        conditions=(
+            _ALWAYS,
+            _strength(key),
+            _sanitized(key, found, copies),
+            _vetted(key),
+            _verified(key, found, witness),
+        ),
+    )
+    if found == "live":
+        census.erased = receipt.time
+    if census.name is not None and found != "in_parent":
+        note_erased(census.name, is_last=receipt.condition("copies_sanitized").verdict == "met")
+    return receipt
+
+
+def _by_path(reports: Iterable[ShredReport]) -> dict[str, list[str]]:
+    """When files were overwritten and that was verified, by their paths."""
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        if not isinstance(report, ShredReport):
+            raise TypeError(f"copies_removed must be ShredReports, not {type(report).__name__}")
+        if _is_gone(report):
+            found.setdefault(os.path.abspath(report.path), []).append(report.finished)
+    return found
+
+
+def _is_gone(report: ShredReport) -> bool:
+    return (
+        report.verdict == "overwritten_verified"
+        and report.verified
+        and not (report.dry_run or report.error or report.skipped_bytes or report.reasons)
+    )
+
+
+def _found(state: int, census: Census) -> Found:
+    if state == lib.ZPY_OK:
+        return "live"
+    if state == lib.ZPY_FORKED:
+        return "in_parent"
+    if census.erased is not None:
+        return "erased"
+    return "expired" if state == lib.ZPY_EXPIRED else "destroyed"
+
+
+# ---- copies ----
+
+
+def _copies(
+    key: HeldKey, census: Census, protection: KeyProtection | None, removed: dict[str, list[str]]
+) -> Iterator[KeyCopy]:
+    """What came in and went out."""
+    if key._origin in _SOURCES:
+        yield KeyCopy("source", 1, "", *_SOURCES[key._origin])
+    for kind, detail, event in census.events():
+        state, explanation = _KINDS[kind](key, detail, event, removed)
+        yield KeyCopy(kind, event.count, detail, state, explanation)  # type: ignore[arg-type]
+    if not key._native:
+        yield KeyCopy("openssl", key.messages, "", "unknown", _OPENSSL)
+    if forks := FORKS[0] - key._forks:
+        unseen: tuple[CopyState, str] = ("unknown", "the key was gone before; what forked children got is not known")
+        yield KeyCopy("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else unseen))
+    if others := others_of(key):
+        yield KeyCopy("same_key", others, "", "may_remain", "other objects of this process hold the same key")
+
+
+_Answer = tuple["CopyState", str]
+
+
+def _given(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001 - one shape for all.
+    return "may_remain", "given out as bytes, which cannot be wiped; what became of them cannot be seen"
+
+
+def _borrowed(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    return "unknown", "lent as a view, which reads zeros by now; whether the borrower copied it cannot be seen"
+
+
+def _from_holder(key: HeldKey, _detail: str, event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    if is_live(event.extra and event.extra()):
+        return "may_remain", "made from another secret of this process, which is still there"
+    return "unknown", "made from another secret, which is gone from this process or cannot be seen"
+
+
+def _from_password(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    return "may_remain", "made from a password: whoever knows that and the salt can make the key again"
+
+
+def _from_parent(key: HeldKey, detail: str, event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    if is_live(event.extra[0]()):
+        return "may_remain", "derived from a key that is still there and can make it again"
+    if was_erased(detail):
+        return "gone", "derived from a key that was erased, of which no copy was left"
+    return "unknown", "derived from a key that is gone from this process; copies of that one can make it again"
+
+
+def _derived(key: HeldKey, _detail: str, event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    place = "still in this process" if is_live(event.extra()) else "gone from this process"
+    return "no_copy", f"another key, {place}, which cannot open what this one encrypted; erase it for what it encrypted"
+
+
+def _wrapped(key: HeldKey, detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    if detail != MORE and was_erased(detail):
+        return "gone", "encrypted under a key that was erased, of which no copy was left"
+    return "may_remain", "encrypted under another key: whoever has that and the wrapped key has this one"
+
+
+def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[str]]) -> _Answer:  # noqa: ARG001
+    if detail == MORE:
+        return "may_remain", "more key files than are kept apart"
+    time, wrapping = event.extra
+    if wrapping and was_erased(wrapping):
+        return "gone", "a key file under a key that was erased, of which no copy was left"
+    reports = removed.get(detail, [])
+    if len(reports) >= event.count and max(reports) >= time:
+        return "gone", "a key file that was overwritten, which was verified; copies of the file cannot be seen"
+    if reports:
+        return "may_remain", "a key file that was replaced or written again; not all of these were overwritten"
+    return "may_remain", "a key file; no report says that it was overwritten and verified"
+
+
+def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:
+    if not key._native:
+        return "unknown", "keys of single files, wiped by now; OpenSSL had them on the ordinary heap"
+    return "gone", "keys of single files, in locked slots, wiped by now"
+
+
+_KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Answer]] = {
+    "source": _from_holder,
+    "password": _from_password,
+    "parent_key": _from_parent,
+    "wrapped_source": _wrapped,
+    "key_file": _in_file,
+    "get_bytes": _given,
+    "borrow": _borrowed,
+    "save": _in_file,
+    "wrap": _wrapped,
+    "derive": _derived,
+    "file_key": _of_file,
+    "opened_file": _of_file,
+}
+
+
+# ---- conditions ----
+
+
+def _strength(key: HeldKey) -> Condition:
+    bits = 8 * key._size
+    if not is_strong(key):
+        return Condition("strength", "unknown", _UNKNOWN_STRENGTH.get(key._origin, "the key came from outside"))
+    how = "drawn" if key._origin == "generated" else "derived with HKDF-SHA256 from a key that was drawn"
+    return Condition("strength", "met", f"{bits} bits, {how} from the kernel's generator by libsodium")
+
+
+def _sanitized(key: HeldKey, found: Found, copies: tuple[KeyCopy, ...]) -> Condition:
+    name = "copies_sanitized"
+    if found == "in_parent":
+        return Condition(
+            name, "not_met", "the key is the parent process's; what that did with it cannot be seen from here"
+        )
+    left = [_short(copy) for copy in copies if copy.state == "may_remain"]
+    unknown = [_short(copy) for copy in copies if copy.state == "unknown" or _is_file(copy)]
+    if left:
+        return Condition(name, "not_met", f"may remain: {', '.join(left)}")
+    if unknown:
+        return Condition(name, "unknown", f"cannot be seen: {', '.join(unknown)}")
+    if key._origin not in ("generated", "derived"):
+        return Condition(name, "unknown", "the key came from outside, where others may have it")
+    text = "it was made here and this process saw no copy leave it; what reads its memory from outside is not seen"
+    return Condition(name, "met", text)
+
+
+def _is_file(copy: KeyCopy) -> bool:
+    """A file that was overwritten may have been copied before, which no process sees."""
+    return copy.kind in ("save", "key_file") and copy.state == "gone" and "verified" in copy.explanation
+
+
+def _short(copy: KeyCopy) -> str:
+    detail = f" {copy.detail}" if copy.detail else ""
+    return f"{copy.kind}{detail}" + (f" ({copy.count} times)" if copy.count > 1 else "")
+
+
+def _vetted(key: HeldKey) -> Condition:
+    name = "vetted_implementation"
+    if key._native:
+        version = _lib.ffi.string(lib.zpy_sodium_version()).decode()
+        return Condition(
+            name, "not_met", f"libsodium {version}, which is no cryptographic module validated by FIPS 140"
+        )
+    text = "OpenSSL through the package cryptography; whether that build is a module validated by FIPS 140 is not known"
+    return Condition(name, "unknown", text)
+
+
+def _verified(key: HeldKey, found: Found, witness: _Witness | None) -> Condition:
+    name = "destruction_verified"
+    if witness is not None and witness.size:
+        if witness.sees_zeros():
+            what = "the key" if witness.size == key._size else "key and schedule"
+            return Condition(name, "met", f"the {witness.size} bytes of its slot, {what}, were read back as zeros")
+        return Condition(name, "not_met", "the bytes were read back, and are not zeros")
+    if found == "in_parent":
+        return Condition(name, "not_met", "the key is the parent process's; this one never had it")
+    if found == "live":
+        return Condition(name, "unknown", "the core says that it zeroed the key; it could not be read back")
+    return Condition(name, "unknown", "the key was gone before; its memory could not be read back any more")
+
+
+# ---- files ----
+
+
+def receipt_of_file(report: ShredReport, algorithm: str, key_id: str | None) -> ErasureReceipt:
+    """The receipt of a key that was not loaded, of which a key file was shredded.
+
+    Args:
+        report: Of the file.
+        algorithm: As the file says.
+        key_id: Of the key, if it is known.
+    """
+    is_gone = _is_gone(report)
+    where = "may remain"
+    if is_gone:
+        explanation = "a key file that was overwritten, which was verified; copies of the file cannot be seen"
+    else:
+        explanation = f"a key file; shredding it gave the verdict {report.verdict}, so its bytes {where}"
+    copy = KeyCopy("key_file", 1, report.path, "gone" if is_gone else "may_remain", explanation)
+    from_elsewhere = "the key was not loaded; what became of it elsewhere cannot be seen"
+    return ErasureReceipt(
+        key_id=key_id,
+        algorithm=algorithm,
+        time=report.finished,
+        found="not_loaded",
+        erased_before=None,
+        origin="unknown",
+        messages_encrypted=0,
+        files_encrypted=0,
+        files_opened=0,
+        protection=None,
+        copies=(copy,),
+        conditions=(
+            _ALWAYS,
+            Condition("strength", "unknown", "a key file does not say how its key was drawn"),
+            Condition(
+                "copies_sanitized", "unknown" if is_gone else "not_met", from_elsewhere if is_gone else explanation
+            ),
+            Condition("vetted_implementation", "unknown", "what encrypted with this key is not known here"),
+            Condition(
+                "destruction_verified",
+                "met" if is_gone else "not_met",
+                "the file was overwritten and read back" if is_gone else explanation,
+            ),
+        ),
+    )
