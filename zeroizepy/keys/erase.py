@@ -221,6 +221,10 @@ def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _An
     return "gone", "keys of single files, in locked slots, wiped by now"
 
 
+def _kwp(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+    return "unknown", "used for AES-KWP by OpenSSL, on the ordinary heap, which was not looked at afterwards"
+
+
 _KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Answer]] = {
     "source": _from_holder,
     "password": _from_password,
@@ -232,6 +236,7 @@ _KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Answer]] = {
     "save": _in_file,
     "wrap": _wrapped,
     "derive": _derived,
+    "kwp": _kwp,
     "file_key": _of_file,
     "opened_file": _of_file,
 }

@@ -15,10 +15,11 @@ from .base import HeldKey, check_length, fail_key
 from .census import has_erased, is_strong, note, refuse_erased
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
 from .file import read_key_file, write_key_file
+from .kwp import kwp_open, kwp_seal
 from .wrap import Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
 
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from typing import Literal, TypeVar
 
     from typing_extensions import Buffer, Self
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
     _Key = TypeVar("_Key", bound="CryptoKey")
+    Format = Literal["committing", "aes-kwp"]
 
 __all__ = ["CryptoKey"]
 
@@ -148,25 +150,31 @@ class CryptoKey(HeldKey):
         note(self, "derive", key.key_id, ref(key))
         return key
 
-    def wrap(self, key: CryptoKey) -> bytes:
-        """Encrypt another key under this one, from slot to ciphertext; `unwrap` opens it.
+    def wrap(self, key: CryptoKey, *, format: Format = "committing") -> bytes:  # noqa: A002 - the word for it.
+        """Encrypt another key under this one; `unwrap` opens it.
 
         Args:
             key: No longer than this one, which would make it weaker.
+            format: "committing", from slot to ciphertext, which no other key opens; or "aes-kwp", for interchange with
+                HSMs and other programs.
 
         Returns:
-            136, 144 or 152 bytes, for keys of 16, 24 and 32.
+            136, 144 or 152 bytes, for keys of 16, 24 and 32; 24, 32 or 40 with "aes-kwp".
 
         Raises:
             TypeError: Not a CryptoKey.
-            ValueError: This key is shorter.
+            ValueError: This key is shorter, or another format.
             SecureMemoryClosed: One of the two is destroyed, or was while this ran.
 
-        The ciphertext commits to this key: no other one opens it.
+        AES-KWP is the same each time, carries neither algorithm nor anything else, and does not commit: that no other
+        wrapping key opens it is likely, not certain. OpenSSL does it.
 
-        Source: HKDF-SHA256 (RFC 5869) and ChaCha20-Poly1305 (RFC 8439), in the format of docs/key-files.md.
+        Source: HKDF-SHA256 (RFC 5869) and ChaCha20-Poly1305 (RFC 8439), in the format of docs/key-files.md; RFC 5649
+        and NIST SP 800-38F for AES-KWP.
+        Does not reach, with "aes-kwp": what OpenSSL and `cryptography` leave of both keys in heap that they have freed.
         """
-        blob = seal(self, key, header_for_key(key))
+        _check_format(format)
+        blob = kwp_seal(self, key) if format == "aes-kwp" else seal(self, key, header_for_key(key))
         note(key, "wrap", self.key_id)
         return blob
 
@@ -180,14 +188,16 @@ class CryptoKey(HeldKey):
         policy: Policy = None,
         ttl_sec: float | None = None,
         allow_erased: bool = False,
+        format: Format = "committing",  # noqa: A002 - the word for it.
     ) -> Self:
         """The key that `wrapping_key.wrap` encrypted, straight into its slot.
 
         Args:
-            blob: What `wrap` returned.
+            blob: What `wrap` returned; with "aes-kwp", what any implementation of that did.
             wrapping_key: The key that it was wrapped with.
             tier, policy, ttl_sec: As for `CryptoKey`.
             allow_erased: Take a key that `cryptographic_erase_key` destroyed in this process before.
+            format: As for `wrap`. With "aes-kwp" the key is on the ordinary heap for a moment, and wiped there.
 
         Raises:
             TypeError, ValueError: A wrong argument, or a key that is encrypted with a password.
@@ -196,10 +206,15 @@ class CryptoKey(HeldKey):
             SecureMemoryClosed: The wrapping key is destroyed.
         """
         options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
-        wrapped = parse(public_bytes(blob, "blob"), "blob: ")
-        if wrapped.by_password:
-            raise ValueError("blob: is encrypted with a password; write it to a file and use CryptoKey.load")
-        key = cls._open(wrapped, wrapping_key, options, ttl_ns, "unwrapped")
+        _check_format(format)
+        given = public_bytes(blob, "blob")
+        if format == "aes-kwp":
+            key = cls._open_kwp(given, wrapping_key, options, ttl_ns)
+        else:
+            wrapped = parse(given, "blob: ")
+            if wrapped.by_password:
+                raise ValueError("blob: is encrypted with a password; write it to a file and use CryptoKey.load")
+            key = cls._open(wrapped, wrapping_key, options, ttl_ns, "unwrapped")
         note(key, "wrapped_source", wrapping_key.key_id)
         return _admit(key, allow_erased=allow_erased)
 
@@ -208,6 +223,18 @@ class CryptoKey(HeldKey):
         with SecureMemory(wrapped.length) as memory:
             unseal_into(memory, wrapped, wrapping_key)
             return cls._from_memory(memory, options, ttl_ns, origin)
+
+    @classmethod
+    def _open_kwp(cls, blob: bytes, wrapping_key: CryptoKey, options: int, ttl_ns: int) -> Self:
+        data = kwp_open(wrapping_key, blob)
+        try:
+            key = cls.__new__(cls)
+            key._set_from(data, options, ttl_ns)
+        finally:
+            _lib.wipe_bytes(data)
+        key._origin = "unwrapped"
+        note(key, "kwp")
+        return key
 
     def save(
         self,
@@ -310,6 +337,11 @@ class CryptoKey(HeldKey):
     def salt(self) -> bytes | None:
         """What `from_password` needs to make this key again beside the password and its limits; None for other keys."""
         return getattr(self, "_salt", None)
+
+
+def _check_format(format: object) -> None:  # noqa: A002 - as above.
+    if format not in ("committing", "aes-kwp"):
+        raise ValueError(f"format must be 'committing' or 'aes-kwp', not {_lib.shown(format)}")
 
 
 def _note_file(key: CryptoKey, kind: str, path: _Path, wrapping_key: CryptoKey | None) -> None:

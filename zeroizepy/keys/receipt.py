@@ -16,7 +16,7 @@ Origin = Literal["generated", "bytes", "buffer", "holder", "password", "derived"
 CopyState = Literal["gone", "may_remain", "unknown", "no_copy"]
 CopyKind = Literal[
     "source", "password", "parent_key", "wrapped_source", "key_file", "get_bytes", "borrow", "save", "wrap", "derive",
-    "openssl", "file_key", "opened_file", "fork", "same_key",
+    "kwp", "openssl", "file_key", "opened_file", "fork", "same_key",
 ]  # fmt: skip
 
 
@@ -28,7 +28,8 @@ class KeyCopy:
         kind: How. `source`, `password`, `parent_key`, `wrapped_source` and `key_file` are what the key was made from;
             `get_bytes`, `borrow`, `save` and `wrap` what was given out; `derive` is another key made from it,
             `file_key` and `opened_file` are those made for single files; `openssl` is its use by OpenSSL on the
-            ordinary heap; `fork` a forked child; `same_key` another object of this process with the same key.
+            ordinary heap, `kwp` that for AES-KWP; `fork` a forked child; `same_key` another object of this
+            process with the same key.
         count: How often.
         detail: Which one: a path, the `key_id` of another key; `(more)` where there were too many to keep apart.
         state: `gone`: known to be destroyed. `may_remain`: nothing shows that it is not there. `unknown`: whether

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_WRAPPED_BYTES",
     "Wrapped",
     "check_file_limits",
+    "check_no_weaker",
     "header_for_key",
     "header_for_password",
     "parse",
@@ -86,12 +87,24 @@ def header_for_password(key: HeldKey, passes: int, size: int, salt: bytes) -> by
     return _HEADER.pack(_MAGIC, _VERSION, _BY_PASSWORD, _number_of(key), 0, passes, size, salt)
 
 
-def seal(wrapping_key: HeldKey, key: HeldKey, header: bytes) -> bytes:
-    """The wrapped key. `CryptoKey.wrap` tells what is raised."""
+def check_no_weaker(wrapping_key: HeldKey, key: object) -> None:
+    """Refuse to wrap a key with a shorter one.
+
+    Raises:
+        TypeError: Not a key.
+        ValueError: It is shorter.
+    """
+    if not isinstance(key, HeldKey):
+        raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
     if wrapping_key._size < key._size:
         raise ValueError(
             f"a key of {wrapping_key._size} bytes must not wrap one of {key._size}: it would be the weaker"
         )
+
+
+def seal(wrapping_key: HeldKey, key: HeldKey, header: bytes) -> bytes:
+    """The wrapped key. `CryptoKey.wrap` tells what is raised."""
+    check_no_weaker(wrapping_key, key)
     salt = bytes(_SALT_BYTES)  # This one and the next two are filled before anybody else has seen them.
     lib.zpy_random_bytes(salt, _SALT_BYTES)
     commitment, sealed = bytes(_COMMITMENT_BYTES), bytes(key._size + _TAG_BYTES)
