@@ -120,8 +120,9 @@ def secure_delete(
             overwrite when the file is unlinked, and the verdict says so.
         chunk_size: Bytes for each write call, rounded up to a multiple of 4096 and at most 64 MiB; None takes 4 MiB.
         follow_symlinks: Shred the file that a symbolic link leads to. The link itself stays, pointing nowhere.
-        dry_run: Change nothing; the report holds the plan and its expected verdict. The file is opened for reading
-            only, so a refusal to write shows only in a real run.
+        dry_run: Change nothing; the report holds the plan and its expected verdict. A file that could not be opened for
+            writing is refused as in a real run, as far as that can be told without trying: by permissions, attributes,
+            a read-only mount, a process that runs it. Whether its folder lets the name go shows only in a real run.
         verify: Read the last pass back past the page cache and compare. Where the system refuses or may ignore
             O_DIRECT the comparison still runs, and the report says `verify_cached` and not `verified`. With "device"
             the blocks that the file had at first are read from the block device, too, which takes root; where that

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -501,3 +502,24 @@ def test_a_device_that_could_not_be_read_is_not_as_asked(cli: Cli, tmp_path: Pat
     read = "on the device itself" in result.out
     assert (result.status == 0) == (read and "not_in_place" not in result.out)
     assert result.status in (0, 3)
+
+
+def test_a_dry_run_tells_what_would_be_refused(cli: Cli, tmp_path: Path) -> None:
+    """A program that runs: the plan says that it would be refused and why, and the status is a failure's."""
+    path = tmp_path / "program"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", path)
+    child = subprocess.Popen([path, "60"])
+    try:
+        result = cli("shred", "--dry-run", "program")
+    finally:
+        child.terminate()
+        child.wait()
+    assert result.status == 1
+    assert [" ".join(line.split()) for line in result.out.splitlines()] == [
+        "program",
+        "would be refused: cannot be opened: Text file busy",
+    ]
+    assert result.errors() == [
+        "zeroizepy: error: program: cannot be opened: Text file busy",
+        "zeroizepy: hint: a program runs it, or it is swap in use; end that first",
+    ]

@@ -35,8 +35,12 @@ _HINTS_BY_NUMBER = {
     errno.ENOENT: "check how the path is written; a missing folder is not made",
     errno.EACCES: "check the permissions of the path and its folders, or run it as a user who has them",
     errno.EROFS: "mount it writable, or choose another place",
+    errno.ETXTBSY: "a program runs it, or it is swap in use; end that first",
 }
 """By the system's answer, where nobody knew more."""
+
+_SAYS_MORE = (errno.EROFS, errno.ETXTBSY)
+"""Answers whose remedy goes before that of a reason."""
 
 
 class Failure(Exception):
@@ -101,6 +105,8 @@ def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | Non
     if error.errno == errno.ENOTDIR and "permission" in reasons:  # The reason's name is wider than the word.
         return fault, "a part of the path is no directory; check how it is written"
     remedy = hint or _HINTS_BY_NUMBER.get(error.errno or 0)
+    if error.errno in _SAYS_MORE:
+        return fault, remedy
     return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), remedy)
 
 

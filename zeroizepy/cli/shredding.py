@@ -215,7 +215,10 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
         (_show_plan if dry_run else show_report)(output, report)
     elif report is not None and report.verdict == "refused":
         output.line(outcome.path, "bold")
-        output.fact("verdict", "refused", verdict_style("refused"))
+        if report.dry_run:
+            output.fact("would", f"be refused: {report.error}", verdict_style("refused"))
+        else:
+            output.fact("verdict", "refused", verdict_style("refused"))
     elif report is not None and report.passes and outcome.counted_as == "failed":
         # It failed on the way, and what became of the bytes until then is as good to know as ever.
         output.line(outcome.path, "bold")
@@ -239,7 +242,7 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Change nothing; show the plan and the verdict to expect. A refusal to write shows only in a real run.",
+    help="Change nothing; show the plan and the verdict to expect, or why it would be refused.",
 )
 @click.option("--force", is_flag=True, help="Take files without owner-write permission.")
 @click.option("--allow-hard-links", is_flag=True, help="Take files with other names; these then hold the new content.")

@@ -25,6 +25,7 @@ __all__ = [
     "Media",
     "Mount",
     "Surroundings",
+    "is_open_elsewhere",
     "locks_out",
     "look_around",
     "mount_of",
@@ -219,7 +220,7 @@ def _attributes(fd: int) -> tuple[str, ...]:
     return tuple(name for name in names if name.startswith(("user.", "trusted.")))
 
 
-def _is_open_elsewhere(fd: int) -> bool | None:
+def is_open_elsewhere(fd: int) -> bool | None:
     """Whether there is another open descriptor or a mapping of the file: then no write lease is granted.
 
     The lease is given back at once. Whoever opens the file in that instant waits for that; the signal that tells of it
@@ -270,5 +271,5 @@ def read_facts(fd: int, around: Surroundings | None = None) -> FileFacts:
         no_cow=bool((flags or 0) & _NOCOW_FLAG),
         encrypted=bool((flags or 0) & _ENCRYPTED_FLAG),
         attributes=_attributes(fd),
-        open_elsewhere=_is_open_elsewhere(fd),
+        open_elsewhere=is_open_elsewhere(fd),
     )

@@ -210,7 +210,8 @@ class ShredReport(JsonForm):
         path: The file, after a symbolic link was followed.
         existed: False when there was nothing at the path.
         size_bytes: The file's size when it was opened.
-        dry_run: True when only the plan was asked for; then nothing was touched and `verdict` is None.
+        dry_run: True when only the plan was asked for; then nothing was touched, and `verdict` is None, or "refused"
+            when a run would be refused.
         verdict: What became of the old bytes; None when there was nothing to overwrite.
         reasons: Why the verdict is what it is, machine-readable (`file_system:btrfs`).
         notes: What remains, machine-readable (`hard_links_remain:1`).
@@ -255,7 +256,8 @@ class ShredReport(JsonForm):
             return f"{self.path}: nothing to do, no such file"
         reasons = f" ({'; '.join(map(explain, self.reasons))})" if self.reasons else ""
         if self.error is not None:
-            return f"{self.path}: {self.verdict}: {self.error}{reasons}"
+            verdict = f"would be {self.verdict}" if self.dry_run else self.verdict
+            return f"{self.path}: {verdict}: {self.error}{reasons}"
         if self.dry_run:
             count = len(self.plan.passes) if self.plan else 0
             work = f"write {count} passes over {self.size_bytes} bytes" if count and self.size_bytes else ""

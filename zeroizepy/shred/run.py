@@ -8,7 +8,10 @@ import stat
 import time
 import warnings
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from zeroizepy.exceptions import SecureWipeError
 
 from . import names, target
 from .calls import zero_journal
@@ -91,8 +94,12 @@ def _shred_found(
 ) -> ShredReport:
     if stat.S_ISLNK(found.status.st_mode):
         return _unlink_link(found, options, started)
-    target.check_status(found.path, found.status, options)
-    fd = target.open_file(found, options)
+    try:
+        target.check_status(found.path, found.status, options)
+        fd = target.open_file(found, options)
+    except SecureWipeError as error:
+        error.report = replace(error.report, dry_run=options.dry_run)
+        raise
     try:
         run = FileRun(found, fd, options, started)
         run.notes += followed

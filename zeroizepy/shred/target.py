@@ -13,6 +13,7 @@ from zeroizepy.exceptions import FileAccessError
 
 from .facts import locks_out
 from .report import ShredReport, explain
+from .writable import may_change_mode, write_refusal
 
 if TYPE_CHECKING:
     from .beneath import Opener
@@ -187,10 +188,11 @@ def _why_not_opened(target: Target, number: int) -> FileAccessError:
     return refusal(target.path, code, number, f"cannot be opened: {os.strerror(number)}")
 
 
-def _check_attributes(target: Target, fd: int) -> None:
+def _check_writable(target: Target, fd: int, options: ShredOptions) -> None:
     """Refuse what an open for writing would be refused."""
-    if locks_out(fd) is not None:
-        raise _why_not_opened(target, errno.EPERM)
+    number = write_refusal(target, fd, force=options.force)
+    if number is not None:
+        raise _why_not_opened(target, number)
 
 
 def _locking_attribute(target: Target) -> str | None:
@@ -215,7 +217,8 @@ def _status_of(target: Target, fd: int) -> os.stat_result:
 def open_file(target: Target, options: ShredOptions) -> int:
     """Open the target itself: no link is followed, nothing is truncated, no FIFO or terminal can hold us up.
 
-    A dry run opens for reading only: an open for writing already makes some file systems copy the file.
+    A dry run opens for reading only: an open for writing already makes some file systems copy the file. What would be
+    refused then is found out as far as it can be.
 
     Returns:
         A descriptor of the very file that `find` saw; the caller closes it.
@@ -233,11 +236,15 @@ def open_file(target: Target, options: ShredOptions) -> int:
             _make_writable(target)
             fd = target.open(flags)
     except OSError as error:
-        raise _why_not_opened(target, error.errno or errno.EIO) from error
+        number = error.errno or errno.EIO
+        if number == errno.EACCES and options.dry_run and options.force and may_change_mode(target.status):
+            text = "cannot be read for a plan; a real run gives its owner permission first (force)"
+            raise refusal(target.path, "permission", number, text, target.status.st_size) from error
+        raise _why_not_opened(target, number) from error
     try:
         _check_opened(target, _status_of(target, fd), options)
         if options.dry_run:
-            _check_attributes(target, fd)
+            _check_writable(target, fd, options)
     except BaseException:
         with suppress(OSError):  # What failed first is what the caller must hear.
             os.close(fd)

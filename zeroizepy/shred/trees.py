@@ -184,7 +184,7 @@ class _TreeRun:
         except (FileNotFoundError, IsADirectoryError):
             pass  # Gone, or another scan of the directory meets what it is now.
         except SecureWipeError as error:
-            self._count(error.report, member)
+            self._count(replace(error.report, dry_run=self._files.dry_run), member)
         except OSError as error:
             code = "mount_point" if error.errno == errno.EXDEV else "permission"
             text = f"cannot be opened: {error.strerror}"
