@@ -126,7 +126,7 @@ def secure_delete(
         verify: Read the last pass back past the page cache and compare. Where the system refuses or may ignore
             O_DIRECT the comparison still runs, and the report says `verify_cached` and not `verified`. With "device"
             the blocks that the file had at first are read from the block device, too, which takes root; where that
-            cannot be done a note says `device_not_read`.
+            cannot be done a note says `device_not_read`. It is flushed first, so that all its bytes have blocks.
         keep: Leave the file, overwritten, under its name and with its size.
         wipe_journal: Have ext4 write its journal back and zero it afterwards (root, Linux 5.14), where old names,
             attributes, small files and the data of data=journal remain otherwise. It takes as long as writing the

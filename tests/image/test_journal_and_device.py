@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -11,6 +12,8 @@ import pytest
 from image.disk import extents_of, flush
 
 from zeroizepy.file import secure_delete
+from zeroizepy.shred import steps
+from zeroizepy.shred.extents import read_extents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,3 +165,40 @@ def test_an_encrypted_file_is_not_called_verified(
     assert (report.verdict, report.verified, report.device_verified) == ("overwritten", False, False)
     assert "verify_cached" in report.notes
     assert any(note.startswith("device_not_read:") for note in report.notes)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_file_that_was_just_written_is_read_from_the_device(
+    new_disk: Callable[..., Any], nonce: bytes, kind: str
+) -> None:
+    """It gets its places before they are asked for, so its blocks are compared like those of any other file."""
+    disk = new_disk(kind, *(("-b", "4096") if kind == "ext4" else ()), mib=320)
+    path = disk.mountpoint / "file"
+    path.write_bytes(nonce * 100_000)
+    with path.open("rb") as file:
+        extents = read_extents(file.fileno())
+        assert extents is not None
+        assert "delayed" in extents.kinds, "the control: its bytes have no places yet"
+    report = secure_delete(path, passes=1, verify="device")
+    assert (report.verdict, report.device_verified) == ("overwritten_verified", True)
+    assert not any(note.startswith("device_not_read") for note in report.notes)
+    assert disk.hits(nonce) == 0
+
+
+def test_a_flush_that_fails_first_leaves_the_device_unread(
+    new_disk: Callable[..., Any], nonce: bytes, marked_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then places may be missing: the device is not read, and a note has the system's reason."""
+    disk = new_disk("ext4", "-b", "4096", mib=64)
+    path = marked_file(disk.mountpoint / "file", nonce, 20_000)
+    original, failed = steps.flush, []
+
+    def flush_later(fd: int) -> None:
+        if not failed:
+            failed.append(fd)
+            raise OSError(errno.ENOSPC, "injected")
+        original(fd)
+
+    monkeypatch.setattr(steps, "flush", flush_later)
+    report = secure_delete(path, passes=1, verify="device")
+    assert (report.device_verified, "device_not_read:injected" in report.notes) == (False, True)

@@ -52,6 +52,7 @@ class FileRun(NameRun, PassRun):
         ask: Callable[[int], FileFacts] | None = None,
     ) -> None:
         super().__init__(found, fd, options, started, "")
+        self._unplaced = self._give_places()
         self.facts: FileFacts = self._read_facts(ask or read_facts)
         self.end = end_of(self.facts)
         self.plan: ShredPlan = self._make_plan()
@@ -61,6 +62,19 @@ class FileRun(NameRun, PassRun):
         self.content_done = False
         self.verified = self.device_verified = self.journal_wiped = False
         self._reached = 0  # Where the furthest write can have ended.
+
+    def _give_places(self) -> OSError | None:
+        """Have bytes that were written moments ago put on the device when it is to be read: places have to be known.
+
+        Returns:
+            Why some may have none.
+        """
+        if self.options.device and not self.options.dry_run:
+            try:
+                flush(self.fd)
+            except OSError as error:
+                return error
+        return None
 
     def _read_facts(self, ask: Callable[[int], FileFacts]) -> FileFacts:
         try:
@@ -194,6 +208,8 @@ class FileRun(NameRun, PassRun):
     def _compare_device(self, writer: SpanWriter) -> None:
         """Read the places on the device that the file had at first, and compare these, too."""
         try:
+            if self._unplaced is not None:
+                raise self._unplaced
             reader = DeviceReader(self.fd, self.facts)
         except OSError as error:
             self.notes.append(f"device_not_read:{error.strerror}")
