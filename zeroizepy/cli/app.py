@@ -26,6 +26,7 @@ _COMMANDS = {
     "encrypt": "sealing",
     "decrypt": "sealing",
     "keygen": "keys",
+    "key": "key_group",
     "certify": "certifying",
     "audit": "auditing",
 }
