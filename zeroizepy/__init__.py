@@ -19,10 +19,19 @@ if TYPE_CHECKING:
         Certificate as Certificate,
     )
     from .certificate import (
+        SignedReceipt as SignedReceipt,
+    )
+    from .certificate import (
         certify as certify,
     )
     from .certificate import (
+        sign_receipt as sign_receipt,
+    )
+    from .certificate import (
         verify_certificate as verify_certificate,
+    )
+    from .certificate import (
+        verify_receipt as verify_receipt,
     )
     from .chunked import (
         EncryptedReader as EncryptedReader,
@@ -250,8 +259,11 @@ _HOMES = {
     ),
     "certificate": (
         "Certificate",
+        "SignedReceipt",
         "certify",
+        "sign_receipt",
         "verify_certificate",
+        "verify_receipt",
     ),
     "chunked": (
         "EncryptedReader",

@@ -12,18 +12,33 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zeroizepy.exceptions import CertificateError, SignatureError
+from zeroizepy.exceptions import CertificateError
 from zeroizepy.file import ShredReport, explain
-from zeroizepy.json_form import JsonForm, from_plain, load_json
+from zeroizepy.json_form import from_plain, load_json
 from zeroizepy.shred.report import now_text
-from zeroizepy.signing import PUBLIC_BYTES, SigningKey, verify_signature
+
+from .receipts import SignedReceipt, sign_receipt, verify_receipt
+from .signed import SignedForm, check_signing_key, read_signed, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from typing_extensions import Buffer
 
-__all__ = ["Certificate", "Media", "Person", "StoredReports", "certify", "read_reports", "verify_certificate"]
+    from zeroizepy.signing import SigningKey
+
+__all__ = [
+    "Certificate",
+    "Media",
+    "Person",
+    "SignedReceipt",
+    "StoredReports",
+    "certify",
+    "read_reports",
+    "sign_receipt",
+    "verify_certificate",
+    "verify_receipt",
+]
 
 DOMAIN = b"zeroizepy certificate of sanitization 1\n"
 """Stands before what is signed, so that no other signature of the same key can be taken for a certificate's."""
@@ -110,7 +125,7 @@ class StoredReports:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate(JsonForm):
+class Certificate(SignedForm):
     """A signed statement about overwritten files.
 
     Attributes:
@@ -139,6 +154,8 @@ class Certificate(JsonForm):
     """
 
     schema: ClassVar[str] = "zeroizepy/certificate/1"
+    domain: ClassVar[bytes] = DOMAIN
+    name: ClassVar[str] = "a certificate"
 
     identifier: str
     issued: str
@@ -162,31 +179,11 @@ class Certificate(JsonForm):
     public_key: str
     signature: str
 
-    def to_json(self) -> str:
-        """The certificate in canonical form (RFC 8785): what `verify_certificate` takes, and nothing else."""
-        return _canonical(self.to_dict()).decode()
-
     def to_html(self) -> str:
         """A page for people, in one piece; the JSON is what is signed, and this page names its SHA-256."""
         from .page import page
 
         return page(self)
-
-
-def _canonical(value: Mapping[str, Any]) -> bytes:
-    try:
-        import rfc8785
-    except ImportError as error:
-        remedy = "pip install 'zeroizepy[certify]'"
-        raise CertificateError(f"certificates need the package rfc8785 (canonical JSON); {remedy}") from error
-    try:
-        return rfc8785.dumps(dict(value))
-    except rfc8785.CanonicalizationError as error:
-        raise CertificateError(f"this has no canonical JSON form: {error}") from error
-
-
-def _signed_message(members: Mapping[str, Any]) -> bytes:
-    return DOMAIN + _canonical({name: value for name, value in members.items() if name != "signature"})
 
 
 def refusal(report: ShredReport) -> str | None:
@@ -281,8 +278,7 @@ def certify(
     Source: NIST SP 800-88 Rev. 1, section 4.8; RFC 8785; RFC 8032.
     Does not reach: what the reports do not reach, which stands in `limits`; the truth of what the operator says.
     """
-    if not isinstance(key, SigningKey):
-        raise TypeError(f"key must be a SigningKey, not {type(key).__name__}")
+    check_signing_key(key)
     stored = reports if isinstance(reports, StoredReports) else None
     held = tuple(reports.reports if isinstance(reports, StoredReports) else reports)
     for each in held:
@@ -310,10 +306,8 @@ def certify(
         "report_digests": () if stored is None else stored.digests,
         "limits": _limits(held),
         "reports": held,
-        "public_key": key.public_key.hex(),
     }
-    unsigned = Certificate(**values, signature="")
-    return Certificate(**values, signature=key.sign(_signed_message(unsigned.to_dict())).hex())
+    return signed(Certificate, values, key)
 
 
 def _dates(reports: tuple[ShredReport, ...]) -> str:
@@ -346,23 +340,7 @@ def verify_certificate(text: str, public_key: Buffer) -> Certificate:
             or with a report that could not have been certified. The message says which.
         TypeError, ValueError: `public_key` is not 32 bytes.
     """
-    trusted = bytes(memoryview(public_key))
-    if len(trusted) != PUBLIC_BYTES:
-        raise ValueError(f"public_key must be {PUBLIC_BYTES} bytes, not {len(trusted)}")
-    body = text.removesuffix("\n")
-    try:
-        found = load_json(body)
-        certificate = from_plain(Certificate, found, "certificate")
-    except ValueError as error:
-        raise CertificateError(f"not a certificate: {error}") from None
-    if found.get("schema") != Certificate.schema or certificate.to_json() != body:
-        raise CertificateError("not in the canonical form that is signed (RFC 8785); take the file as it was written")
-    if certificate.public_key != trusted.hex():
-        raise CertificateError(f"signed with another key: {certificate.public_key[:64]}, not {trusted.hex()}")
-    try:
-        verify_signature(trusted, _signed_message(found), bytes.fromhex(certificate.signature))
-    except (SignatureError, ValueError):
-        raise CertificateError("the signature is not valid: the certificate was changed, or not signed") from None
+    certificate = read_signed(Certificate, text, public_key)
     wanted = {**_FIXED, "statement": _STATEMENTS[certificate.evidence]}
     if wrong := [name for name, text in wanted.items() if getattr(certificate, name) != text]:
         raise CertificateError(f"says something else under {', '.join(wrong)} than certificates of this version do")
