@@ -20,7 +20,7 @@ LEVELS = [
     {"sources", "keys"},
     {"crypto", "cell", "file", "os_erase", "utils"},
     {"sessions", "chunked"},
-    {"session", "scan", "signing"},
+    {"session", "scan", "signing", "erasure"},
     {"testing", "audit", "certificate"},
     {"pytest_plugin"},
     {"cli", "__init__"},

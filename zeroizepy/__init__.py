@@ -81,6 +81,21 @@ if TYPE_CHECKING:
     from .crypto import (
         refuse_erased as refuse_erased,
     )
+    from .erasure import (
+        CryptoShredReport as CryptoShredReport,
+    )
+    from .erasure import (
+        DirectoryKeyStore as DirectoryKeyStore,
+    )
+    from .erasure import (
+        KeyStore as KeyStore,
+    )
+    from .erasure import (
+        crypto_shred_file as crypto_shred_file,
+    )
+    from .erasure import (
+        erase_key_file as erase_key_file,
+    )
     from .exceptions import (
         AuditError as AuditError,
     )
@@ -284,6 +299,13 @@ _HOMES = {
         "encrypt_data",
         "erased_key_ids",
         "refuse_erased",
+    ),
+    "erasure": (
+        "CryptoShredReport",
+        "DirectoryKeyStore",
+        "KeyStore",
+        "crypto_shred_file",
+        "erase_key_file",
     ),
     "exceptions": (
         "AuditError",

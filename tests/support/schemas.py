@@ -16,13 +16,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from zeroizepy.certificate import Certificate, SignedReceipt
 from zeroizepy.crypto import ErasureReceipt
+from zeroizepy.erasure import CryptoShredReport, KeyFileErasure, KeyFileInfo
 from zeroizepy.file import DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport, TreeReport
 from zeroizepy.json_form import PERCENT_ENCODED, JsonForm
 from zeroizepy.session import RecoveryReport
 
 FORMS: tuple[type[JsonForm], ...] = (
-    Certificate, DeviceReport, ErasureReceipt, FreeSpaceReport, PassReport, RecoveryReport, ShredPlan, ShredReport,
-    SignedReceipt, TreeReport,
+    Certificate, CryptoShredReport, DeviceReport, ErasureReceipt, FreeSpaceReport, KeyFileErasure, KeyFileInfo,
+    PassReport, RecoveryReport, ShredPlan, ShredReport, SignedReceipt, TreeReport,
 )  # fmt: skip
 FOLDER = Path(__file__).resolve().parents[2] / "zeroizepy" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -56,6 +56,11 @@ class Wrapped(NamedTuple):
     commitment: bytes
     sealed: bytes
 
+    @property
+    def algorithm(self) -> str:
+        """What the key is for, as the header says."""
+        return _ALGORITHMS[self.header[10]][0]
+
 
 def check_file_limits(passes: int, size: int) -> tuple[int, int]:
     """Refuse Argon2id limits that are too high for a file.
