@@ -158,6 +158,19 @@ def test_the_same_file(tmp_path: Path, plain: Path, key: CryptoKey) -> None:
     assert plain.read_bytes() == DATA
 
 
+def test_the_same_open_file(plain: Path, key: CryptoKey) -> None:
+    """A file that is open for writing is not the destination of what is read from it; not a byte of it changes."""
+    with open(plain, "r+b") as file:
+        for src in (plain, file):
+            with pytest.raises(ValueError, match="must not be the same file"):
+                encrypt_file(src, file, key)
+    assert plain.read_bytes() == DATA
+    memory = io.BytesIO(DATA)
+    with pytest.raises(ValueError, match="must not be the same file"):
+        encrypt_file(memory, memory, key)
+    assert memory.getvalue() == DATA
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut in the last chunk": lambda data: data[:-1],
     "cut at a chunk": lambda data: data[: 56 + 40 * 16400],

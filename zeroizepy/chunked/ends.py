@@ -91,10 +91,14 @@ class Source:
             return status.st_size if stat.S_ISREG(status.st_mode) else None
         return None
 
-    def is_same(self, path: str) -> bool:
-        """Whether it is the file that stands at a path."""
-        with suppress(OSError, AttributeError):
-            return os.path.samestat(os.fstat(self.file.fileno()), os.stat(path))
+    def is_same(self, dst: Any) -> bool:
+        """Whether it is the file that stands at a path or is open: one whose bytes would go before they were read."""
+        with suppress(OSError, AttributeError):  # What is no file of the system may be one object for both.
+            if self.file is dst:
+                return bool(dst.seekable())
+            status = os.stat(dst if isinstance(dst, str) else dst.fileno())
+            is_stored = stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)  # A terminal may be both ends.
+            return is_stored and os.path.samestat(os.fstat(self.file.fileno()), status)
         return False
 
     def close(self) -> None:
@@ -293,12 +297,13 @@ def open_output(dst: object, source: Source | None, *, overwrite: bool, is_secre
 
     Raises:
         TypeError: Neither of the two.
-        ValueError: The path is the source's.
+        ValueError: It is the source.
         FileExistsError, OSError: See NewFile.
     """
     path = _path_of(dst, "dst", "write")
+    if source is not None and source.is_same(dst if path is None else path):
+        both = "" if path is None else f", as both are {path!r}"
+        raise ValueError(f"src and dst must not be the same file{both}")
     if path is None:
         return Output(dst)
-    if source is not None and source.is_same(path):
-        raise ValueError(f"src and dst must not be the same file, as both are {path!r}")
     return NewFile(path, overwrite=overwrite, is_secret=is_secret)
