@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from zeroizepy.exceptions import CellWipedError, DecryptionError, SecureMemoryCl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from support.children import Child
 
@@ -232,6 +232,59 @@ def test_a_failed_progress(tmp_path: Path, sealed: Path, plain: Path, key: Crypt
         with pytest.raises(KeyboardInterrupt):
             call(plain if call is encrypt_file else sealed, tmp_path / "out", key, progress=stop)
     assert names(tmp_path) == before
+
+
+def test_a_forked_child_leaves_the_files_of_its_parent(
+    tmp_path: Path,
+    sealed: Path,
+    key: CryptoKey,
+    naming: str,  # noqa: ARG001
+) -> None:
+    """Where it gives up what it inherited, the parent's results come out whole all the same."""
+    parent = os.getpid()
+
+    def fork(done: int, _total: int | None) -> None:
+        if BATCH < done <= 3 * BATCH:
+            child = os.fork()
+            if child == 0:
+                raise SystemExit
+            os.waitpid(child, 0)
+
+    writer = EncryptedWriter(tmp_path / "written", key)
+    writer.write(DATA)
+    try:
+        decrypt_file(sealed, tmp_path / "back", key, progress=fork)
+        if os.getpid() == parent:
+            writer.close()
+    finally:
+        if os.getpid() != parent:
+            writer.discard()
+            os._exit(0)
+    assert (tmp_path / "back").read_bytes() == DATA
+    decrypt_file(tmp_path / "written", tmp_path / "read", key)
+    assert (tmp_path / "read").read_bytes() == DATA
+    assert names(tmp_path) == {"plain", "sealed", "back", "written", "read"}
+
+
+def test_a_mode_that_cannot_be_set(
+    tmp_path: Path,
+    plain: Path,
+    key: CryptoKey,
+    naming: str,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error names the destination, and no file and no descriptor stay."""
+
+    def refuse(_fd: int, _mode: int) -> None:
+        raise PermissionError(errno.EPERM, "no modes here")
+
+    monkeypatch.setattr(ends.os, "fchmod", refuse)
+    descriptors = names(Path("/proc/self/fd"))
+    with pytest.raises(PermissionError) as caught:
+        encrypt_file(plain, tmp_path / "sealed", key)
+    assert caught.value.filename == str(tmp_path / "sealed")
+    assert names(tmp_path) == {"plain"}
+    assert names(Path("/proc/self/fd")) == descriptors
 
 
 def test_progress(tmp_path: Path, plain: Path, key: CryptoKey) -> None:

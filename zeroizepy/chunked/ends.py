@@ -160,6 +160,7 @@ class NewFile(Output):
         self._path = path
         self._overwrite = overwrite
         self._is_secret = is_secret
+        self._process = os.getpid()
         self._temporary: str | None = None
         self._check_free()
         try:
@@ -170,7 +171,13 @@ class NewFile(Output):
             error.filename = path  # A temporary name means nothing to the user.
             raise
         super().__init__(open(fd, "r+b", buffering=0))  # noqa: SIM115 - publish() and discard() close it.
-        os.fchmod(fd, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError):
+                error.filename = path
+            raise
 
     def _check_free(self) -> None:
         with suppress(FileNotFoundError):
@@ -261,8 +268,15 @@ class NewFile(Output):
             os.close(directory)
 
     def discard(self) -> None:
-        """Give it up: zero what is secret, once, in place, and take its temporary name away. Goes on past errors."""
+        """Give it up: zero what is secret, once, in place, and take its temporary name away. Goes on past errors.
+
+        In a forked child only its descriptor is given up: the parent still writes the file.
+        """
         if self._file.closed:
+            return
+        if self._process != os.getpid():
+            with suppress(OSError):
+                self._file.close()
             return
         if self._is_secret and not self._has_name():
             with suppress(OSError):
