@@ -482,3 +482,44 @@ def test_a_closed_reader() -> None:
     for call in (file.read, file.tell, lambda: file.seek(0), lambda: file.readinto(bytearray(1))):
         with pytest.raises(ValueError, match="closed"):
             call()
+
+
+def test_a_reader_closed_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that goes on gives out no zeros: the other thread waits for it."""
+    key = CryptoKey(RAW[32])
+    file = EncryptedReader(io.BytesIO(seal(payload(100), key)), key)
+    closer = threading.Thread(target=file.close)
+    find = EncryptedReader._at
+
+    def find_slowly(self: EncryptedReader, position: int, wanted: int) -> memoryview:
+        part = find(self, position, wanted)
+        if not closer.ident:
+            closer.start()
+            closer.join(0.2)
+        return part
+
+    monkeypatch.setattr(EncryptedReader, "_at", find_slowly)
+    assert file.read() == payload(100)
+    closer.join()
+    assert file.closed
+
+
+def test_a_reader_used_in_the_middle_of_a_call() -> None:
+    """As by a signal handler: refused, and the call that goes on is not disturbed."""
+    calls: list[Any] = []
+
+    class Disturbed(io.BytesIO):
+        """Makes these calls while it is read."""
+
+        def readinto(self, buffer: Any) -> int:
+            for call in calls:
+                with pytest.raises(RuntimeError, match="reentrant"):
+                    call()
+            return super().readinto(buffer)
+
+    key = CryptoKey(RAW[32])
+    file = EncryptedReader(Disturbed(seal(payload(100_000), key)), key)
+    calls.extend([file.read, lambda: file.readinto(bytearray(1)), lambda: file.seek(0), file.close])
+    assert file.read() == payload(100_000)
+    calls.clear()
+    file.close()

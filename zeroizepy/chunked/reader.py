@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from zeroizepy import _lib
@@ -15,6 +16,8 @@ from .ends import Source
 from .filekey import BATCH_CHUNKS, CHUNK_BYTES, HEADER_BYTES, SEALED_BYTES, FileKey, Scratch, ends_early
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Buffer
 
     from zeroizepy.crypto import CryptoKey
@@ -38,7 +41,8 @@ class EncryptedReader(io.RawIOBase):
         TypeError, ValueError, DecryptionError, SecureMemoryClosed, OSError: As `decrypt_file` does; reading raises
             the last three, too.
 
-    Thread-safe: each call is carried out alone. A key derived for this file stays in a locked slot until it is closed;
+    Thread-safe: each call is carried out alone; one that a signal handler makes in the middle of another raises
+    RuntimeError. A key derived for this file stays in a locked slot until it is closed;
     destroying `key` makes the next call raise, and wipes that one only then.
 
     Does not reach: up to 256 KiB of plaintext stay in ordinary memory until it is closed, and are zeroed then. What
@@ -49,6 +53,9 @@ class EncryptedReader(io.RawIOBase):
     _source: Source | None = None
     _file_key: FileKey | None = None
     _plain: Scratch | None = None
+    _lock = threading.RLock()
+    """For an object that was never opened; each other has its own."""
+    _is_busy = False
 
     def __init__(self, src: Readable, key: CryptoKey, *, associated_data: Buffer = b"") -> None:
         self._lock = threading.RLock()
@@ -69,6 +76,22 @@ class EncryptedReader(io.RawIOBase):
         except BaseException:
             self.close()
             raise
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the object: nobody else loads or zeroes the plaintext that is being copied out of its buffer.
+
+        Raises:
+            RuntimeError: This thread holds it already.
+        """
+        with self._lock:
+            if self._is_busy:
+                raise RuntimeError("reentrant call inside an EncryptedReader: another call of this thread goes on")
+            try:
+                self._is_busy = True
+                yield
+            finally:
+                self._is_busy = False
 
     def _open_parts(self) -> tuple[Source, FileKey, Scratch]:
         source, file_key, plain = self._source, self._file_key, self._plain
@@ -118,7 +141,7 @@ class EncryptedReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a position, perhaps behind the end. Returns it."""
-        with self._lock:
+        with self._alone():
             self._open_parts()
             bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
             if whence not in bases:
@@ -136,7 +159,7 @@ class EncryptedReader(io.RawIOBase):
 
         When this raises, what is in the buffer is plaintext of chunks that were authentic, or what it held.
         """
-        with memoryview(buffer).cast("B") as target, self._lock:
+        with memoryview(buffer).cast("B") as target, self._alone():
             wanted = self._left(len(target))
             done: int = 0
             while done < wanted:
@@ -148,7 +171,7 @@ class EncryptedReader(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """So many bytes, or fewer at the end; all that follow when negative or None."""
-        with self._lock:
+        with self._alone():
             wanted = self._left(self._size if size is None or size < 0 else size)
             parts = []
             done = 0
@@ -174,15 +197,16 @@ class EncryptedReader(io.RawIOBase):
 
     def close(self) -> None:
         """Zero the plaintext and the file's key. Harmless when already closed."""
-        plain, self._plain = self._plain, None
-        file_key, self._file_key = self._file_key, None
-        source, self._source = self._source, None
-        try:
-            if plain is not None:
-                plain.wipe()
-            if file_key is not None:
-                file_key.drop()
-        finally:
-            if source is not None:
-                source.close()
-            super().close()
+        with self._alone():
+            plain, self._plain = self._plain, None
+            file_key, self._file_key = self._file_key, None
+            source, self._source = self._source, None
+            try:
+                if plain is not None:
+                    plain.wipe()
+                if file_key is not None:
+                    file_key.drop()
+            finally:
+                if source is not None:
+                    source.close()
+                super().close()
