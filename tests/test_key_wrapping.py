@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zeroizepy import durable
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data
 from zeroizepy.exceptions import CellWipedError, DecryptionError, SecureMemoryClosed
@@ -238,6 +240,38 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["folder"]
 
 
+def test_replacing_a_long_name(tmp_path: Path) -> None:
+    """Whatever name a file can have, it can be replaced."""
+    path, outer = tmp_path / ("k" * 255), CryptoKey(KEY)
+    outer.save(path, wrapping_key=outer)
+    CryptoKey(OTHER).save(path, wrapping_key=outer, overwrite=True)
+    assert CryptoKey.load(path, wrapping_key=outer).get_bytes() == OTHER
+
+
+def test_replacing_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the new file is made durable leaves the old one, and no other."""
+    path, outer = tmp_path / "key", CryptoKey(KEY)
+    outer.save(path, wrapping_key=outer)
+    before = path.read_bytes()
+
+    def interrupt(_path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(durable, "sync_directory", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        CryptoKey(OTHER).save(path, wrapping_key=outer, overwrite=True)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["key"]
+
+
+def test_an_error_names_the_key_file(tmp_path: Path) -> None:
+    """Not a temporary one that the user never heard of."""
+    (tmp_path / "key").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        CryptoKey(OTHER).save(tmp_path / "key", wrapping_key=CryptoKey(KEY), overwrite=True)
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "key"), None)
+
+
 def test_files_of_others(tmp_path: Path) -> None:
     """A mode that lets others in, a link, a folder and a FIFO are refused by name."""
     path, outer = tmp_path / "key", CryptoKey(KEY)
@@ -296,7 +330,7 @@ def test_hostile_limits(tmp_path: Path, passes: int, size: int, says: str) -> No
     blob = bytearray(path.read_bytes())
     blob[12:24] = struct.pack(">IQ", passes, size)
     path.write_bytes(blob)
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: .*{says}"):
         CryptoKey.load(path, password=b"password")
 
 

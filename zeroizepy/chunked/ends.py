@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from zeroizepy.durable import sync_directory
+from zeroizepy.durable import name_beside, sync_directory
 from zeroizepy.shred.calls import rename_noreplace
 
 if TYPE_CHECKING:
@@ -235,8 +235,7 @@ class NewFile(Output):
             self._link(self._path)
             return
         if self._temporary is None:  # A link replaces nothing; a rename does.
-            folder, name = os.path.split(self._path)
-            self._temporary = os.path.join(folder, f".{name[:50]}.{os.urandom(8).hex()}.tmp")
+            self._temporary = name_beside(self._path)
             self._link(self._temporary)
         if self._overwrite:
             self._check_free()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-from zeroizepy.durable import new_private_file, open_private_file, sync_directory
+from zeroizepy.durable import name_beside, new_private_file, open_private_file, sync_directory
 
 from .wrap import MAX_WRAPPED_BYTES
 
@@ -31,12 +32,15 @@ def write_key_file(path: str, content: bytes, *, overwrite: bool) -> None:
     if not overwrite:
         _write_new(path, content)
         return
-    temporary = f"{path}.{os.urandom(8).hex()}.new"
-    _write_new(temporary, content)
+    temporary = name_beside(path)
     try:
+        _write_new(temporary, content)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = path, None  # A temporary name means nothing to the user.
         raise
     sync_directory(path)
 

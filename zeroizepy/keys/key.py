@@ -306,7 +306,8 @@ class CryptoKey(HeldKey):
             allow_erased: As for `unwrap`.
 
         Raises:
-            TypeError, ValueError: A wrong argument, or a file that others own or may access; the message says which.
+            TypeError, ValueError: A wrong argument, or a file that others own or may access, or that asks for too much
+                or too little of Argon2id; the message says which.
             KeyErasedError: It was erased.
             DecryptionError: Another password or wrapping key; truncated, changed, or no key file. The message says
                 which.
@@ -322,7 +323,7 @@ class CryptoKey(HeldKey):
             if wrapping_key is not None:
                 key = cls._open(wrapped, wrapping_key, options, ttl_ns, "loaded")
             else:
-                passes, size = check_file_limits(*check_limits(wrapped.opslimit, wrapped.memlimit))
+                passes, size = _limits_of(wrapped, name)
                 salt = wrapped.password_salt
                 with CryptoKey.from_password(cast("Any", password), salt=salt, opslimit=passes, memlimit=size) as made:
                     key = cls._open(wrapped, made, options, ttl_ns, "loaded")
@@ -373,3 +374,10 @@ def _check_one(password: object, wrapping_key: object) -> None:
 def _check_kind(wrapped: Wrapped, password: object, name: str) -> None:
     if wrapped.by_password != (password is not None):
         raise ValueError(f"{name}: is encrypted with a {'password' if wrapped.by_password else 'wrapping key'}")
+
+
+def _limits_of(wrapped: Wrapped, name: str) -> tuple[int, int]:
+    try:
+        return check_file_limits(*check_limits(wrapped.opslimit, wrapped.memlimit))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
