@@ -125,8 +125,9 @@ def test_a_name_taken_meanwhile(tmp_path: Path, plain: Path, key: CryptoKey, nam
     def progress(_done: int, _total: int | None) -> None:
         target.write_bytes(b"theirs")
 
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError) as caught:
         encrypt_file(plain, target, key, progress=progress)
+    assert str(caught.value).endswith(f": {str(target)!r}")
     assert target.read_bytes() == b"theirs"
     assert names(tmp_path) == {"plain", "target"}
 

@@ -17,6 +17,7 @@ from zeroizepy.crypto import (
     cryptographic_erase_key,
     decrypt,
     decrypt_data,
+    decrypt_into,
     decrypt_secret,
     destroy_key,
     encrypt,
@@ -357,3 +358,13 @@ def test_borrow_lends_the_key_alone(length: int) -> None:
     for _ in range(3):
         with key.borrow() as view:
             assert bytes(view) == raw
+
+
+def test_decrypt_into_takes_secure_memory_only() -> None:
+    """A ciphertext of the right size does not replace a key, its schedule or a cell."""
+    key, other, cell = CryptoKey(bytes(32)), CryptoKey(bytes(range(32))), CypherCell(b"b" * 32)
+    for target, size in ((other, 544), (CryptoKey(bytes(16)), 16), (cell, 32), (bytearray(32), 32)):
+        with pytest.raises(TypeError, match="memory must be a SecureMemory"):
+            decrypt_into(target, encrypt_data(b"x" * size, key), key)  # type: ignore[arg-type]
+    assert other.get_bytes() == bytes(range(32))
+    assert cell.reveal_bytes() == b"b" * 32

@@ -269,7 +269,7 @@ def test_an_error_names_the_key_file(tmp_path: Path) -> None:
     (tmp_path / "key").mkdir()
     with pytest.raises(IsADirectoryError) as caught:
         CryptoKey(OTHER).save(tmp_path / "key", wrapping_key=CryptoKey(KEY), overwrite=True)
-    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "key"), None)
+    assert str(caught.value).endswith(f"Is a directory: {str(tmp_path / 'key')!r}")
 
 
 def test_files_of_others(tmp_path: Path) -> None:

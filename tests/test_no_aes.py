@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import aead
 
 from zeroizepy._lib import lib
 from zeroizepy.crypto import CryptoKey, decrypt_data, decrypt_secret, encrypt_data
@@ -66,3 +67,27 @@ def test_destroyed(without_aes: CryptoKey) -> None:
         encrypt_data(b"message", without_aes)
     with pytest.raises(SecureMemoryClosed):
         decrypt_data(sealed, without_aes)
+
+
+def test_a_key_destroyed_while_it_decrypts(without_aes: CryptoKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plaintext is not given out, nor does the error's traceback have it."""
+    sealed = encrypt_data(b"a plaintext", without_aes)
+    made: list[bytes] = []
+    original = aead.AESGCM
+
+    class Slow:
+        """Another thread is faster."""
+
+        def __init__(self, key: Any) -> None:
+            self._cipher = original(key)
+
+        def decrypt(self, *arguments: Any) -> bytes:
+            """What the key's end comes after."""
+            made.append(self._cipher.decrypt(*arguments))
+            without_aes.destroy()
+            return made[-1]
+
+    monkeypatch.setattr(aead, "AESGCM", Slow)
+    with pytest.raises(SecureMemoryClosed):
+        decrypt_data(sealed, without_aes)
+    assert made == [bytes(11)]

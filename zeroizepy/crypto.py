@@ -190,7 +190,13 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
 
 
 def decrypt_into(memory: SecureMemory, ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> None:
-    """The same into secure memory of the plaintext's size. When this raises, that holds nothing or what it held."""
+    """The same into secure memory of the plaintext's size. When this raises, that holds nothing or what it held.
+
+    Raises:
+        TypeError: `memory` is something else: a cell or a key must not become what a ciphertext says.
+    """
+    if not isinstance(memory, SecureMemory):
+        raise TypeError(f"memory must be a SecureMemory, not {type(memory).__name__}")
     nonce, sealed = _check_ciphertext(ct, key)
     _decrypt_into(memory, nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
 
@@ -234,7 +240,11 @@ def _decrypt_openssl(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) 
         except InvalidTag:
             _check_whole(key)
             raise DecryptionError("Invalid ciphertext or authentication failed") from None
-        _check_whole(key)
+        try:
+            _check_whole(key)
+        except BaseException:
+            _lib.wipe_bytes(plaintext)
+            raise
     return plaintext
 
 

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["name_beside", "new_private_file", "open_private_file", "sync_directory"]
+__all__ = ["name_beside", "name_only", "new_private_file", "open_private_file", "sync_directory"]
 
 
 def name_beside(path: str) -> str:
     """A random name in the same folder, for what will replace `path`; short enough however long that is."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name[:50]}.{os.urandom(8).hex()}.tmp")
+
+
+def name_only(error: OSError, path: str) -> None:
+    """Have an error name the file that was asked for alone: a temporary name means nothing to the user."""
+    error.filename = path
+    del error.filename2  # None would be shown, too.
 
 
 def sync_directory(path: str) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from zeroizepy.durable import name_beside, sync_directory
+from zeroizepy.durable import name_beside, name_only, sync_directory
 from zeroizepy.shred.calls import rename_noreplace
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class NewFile(Output):
             if fd is None:
                 fd, self._temporary = self._open_named()
         except OSError as error:
-            error.filename = path  # A temporary name means nothing to the user.
+            name_only(error, path)
             raise
         super().__init__(open(fd, "r+b", buffering=0))  # noqa: SIM115 - publish() and discard() close it.
         try:
@@ -176,7 +176,7 @@ class NewFile(Output):
         except BaseException as error:
             self.discard()
             if isinstance(error, OSError):
-                error.filename = path
+                name_only(error, path)
             raise
 
     def _check_free(self) -> None:
@@ -225,7 +225,7 @@ class NewFile(Output):
             os.fsync(self._file.fileno())
             self._take_name()
         except OSError as error:
-            error.filename, error.filename2 = self._path, None
+            name_only(error, self._path)
             raise
         self._file.close()
         sync_directory(self._path)

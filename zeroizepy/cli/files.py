@@ -9,7 +9,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from zeroizepy.durable import sync_directory
+from zeroizepy.durable import name_only, sync_directory
 from zeroizepy.file import secure_delete
 from zeroizepy.utils import secure_clear
 
@@ -159,7 +159,7 @@ class NewFile:
         try:
             self.fd, self._temporary = tempfile.mkstemp(prefix=f".{name[:50]}.", suffix=".tmp", dir=folder or os.curdir)
         except OSError as error:
-            error.filename = path  # The temporary name means nothing to the user.
+            name_only(error, path)
             raise
 
     def publish(self) -> None:
@@ -168,7 +168,7 @@ class NewFile:
         try:
             self._take_name()
         except OSError as error:
-            error.filename, error.filename2 = self._path, None  # The temporary name means nothing to the user.
+            name_only(error, self._path)
             raise
         sync_directory(self._path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from zeroizepy.durable import name_beside, new_private_file, open_private_file, sync_directory
+from zeroizepy.durable import name_beside, name_only, new_private_file, open_private_file, sync_directory
 
 from .wrap import MAX_WRAPPED_BYTES
 
@@ -40,7 +40,7 @@ def write_key_file(path: str, content: bytes, *, overwrite: bool) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         if isinstance(error, OSError):
-            error.filename, error.filename2 = path, None  # A temporary name means nothing to the user.
+            name_only(error, path)
         raise
     sync_directory(path)
 
