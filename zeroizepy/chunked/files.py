@@ -49,6 +49,7 @@ def encrypt_file(
         ValueError: A key of 24 bytes; `dst` is `src`; more than 4 PiB.
         FileExistsError: Something stands at `dst`, and nothing was changed.
         SecureMemoryClosed: The key is destroyed, or was while this ran.
+        LockLimitError: Nothing more can be locked.
         OSError: Reading or writing failed.
 
     The result is 56 bytes longer than the plaintext, and 16 for each begun chunk of 16 KiB and one more where the last
@@ -120,10 +121,13 @@ def decrypt_file(
             no encrypted file; the message says which, as far as it can be known.
         FileExistsError: Something stands at `dst`, and nothing was changed.
         SecureMemoryClosed: The key is destroyed, or was while this ran.
+        LockLimitError: Nothing more can be locked.
         OSError: Reading or writing failed.
 
     When this raises, plaintext that was written for a path is zeroed in place, once, and given back. Where the file
-    system has O_TMPFILE it had no name before, so that a kill leaves none, either.
+    system has O_TMPFILE it had no name before, so that a kill leaves none, either; with `overwrite`, a kill in the
+    instant before the old file is replaced leaves the complete plaintext under a name that begins with a dot and ends
+    in ".tmp".
 
     Does not reach: as with `encrypt_file`; and blocks of a plaintext that failed, on file systems that do not write in
     place or when the process is killed (see `secure_delete` and `wipe_free_space`).

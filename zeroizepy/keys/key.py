@@ -87,6 +87,7 @@ class CryptoKey(HeldKey):
             ValueError: An empty password, a wrong salt or length, or limits that make guessing cheap (less than 7 MiB,
                 or less than 35 MiB for all passes).
             MemoryError: `memlimit` bytes cannot be had.
+            LockLimitError: Nothing more can be locked.
 
         Source: RFC 9106, version 1.3 with one lane, by libsodium, which returns through a heap block that it wipes.
         Does not reach: the working memory while this runs, which is not locked; what it holds is made from the password
@@ -133,6 +134,7 @@ class CryptoKey(HeldKey):
         Raises:
             TypeError, ValueError: A wrong argument.
             SecureMemoryClosed: The key is destroyed, or was while this ran.
+            LockLimitError: Nothing more can be locked.
 
         Source: RFC 5869, HKDF-SHA256 of the key without a salt, `context` as its info.
         Does not reach: derived keys when this one is destroyed; destroy them as well.
@@ -165,6 +167,7 @@ class CryptoKey(HeldKey):
             TypeError: Not a CryptoKey.
             ValueError: This key is shorter, or another format.
             SecureMemoryClosed: One of the two is destroyed, or was while this ran.
+            LockLimitError: Nothing more can be locked.
 
         AES-KWP is the same each time, carries neither algorithm nor anything else, and does not commit: that no other
         wrapping key opens it is likely, not certain. OpenSSL does it.
@@ -204,6 +207,7 @@ class CryptoKey(HeldKey):
             KeyErasedError: It was erased.
             DecryptionError: Another wrapping key; truncated, changed, or no wrapped key. The message says which.
             SecureMemoryClosed: The wrapping key is destroyed.
+            LockLimitError: Nothing more can be locked.
         """
         options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
         _check_format(format)
@@ -260,6 +264,7 @@ class CryptoKey(HeldKey):
             FileExistsError: Something stands there.
             OSError: It could not be written; what was begun is unlinked.
             SecureMemoryClosed: A key is destroyed. No file is made then.
+            LockLimitError: Nothing more can be locked, and no file is made.
 
         Does not reach: the blocks of a file that was replaced; `secure_delete` it first, or destroy its wrapping key.
         """
@@ -313,6 +318,7 @@ class CryptoKey(HeldKey):
                 which.
             OSError: It cannot be opened or read.
             MemoryError: The memory that its password needs cannot be had.
+            LockLimitError: Nothing more can be locked.
         """
         try:
             _check_one(password, wrapping_key)
