@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import os
 import shutil
@@ -35,6 +36,20 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQU
         signal.signal(number, usual)
 
 
+MOST_WORKERS = 8
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process of tests more than there are cores, for many tests wait: for a device, a child, or a deadline."""
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first, so that in the end no process is left alone with one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(params=["secretmem", "mlock"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backing in turn, as ZEROIZEPY_BACKEND names it."""
@@ -48,6 +63,23 @@ def backend(request: pytest.FixtureRequest) -> str:
 def child(backend: str) -> Child:
     """Starts Python programs on one backing after the other."""
     return Child(backend)
+
+
+@pytest.fixture
+def kernel_settings() -> Iterator[None]:
+    """For what changes, or depends on, what the whole machine shares: kernel.core_pattern and the table of swap areas.
+
+    Of the tests that use this only one runs at a time, in whichever process.
+    """
+    try:
+        fd = os.open("/proc/sys/kernel/core_pattern", os.O_RDONLY)
+    except OSError as error:
+        pytest.skip(f"needs to read kernel.core_pattern: {error.strerror}")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture

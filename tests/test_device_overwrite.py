@@ -227,6 +227,7 @@ def test_a_file_system_with_its_own_number(loops: LoopDevices, image: Path, monk
     assert "/mnt/b c" in str(refused(device, image, "mounted", still=False))
 
 
+@pytest.mark.usefixtures("kernel_settings")
 def test_active_swap(loops: LoopDevices, image: Path) -> None:
     """Refused with allow_swap, too."""
     device = loops.attach(image)
@@ -285,6 +286,7 @@ def test_a_partition_of_a_disk_in_use(loops: LoopDevices, image: Path, tmp_path:
     refused(partition, image, "mounted", still=False, allow_partition=True, confirm=confirm)
 
 
+@pytest.mark.usefixtures("kernel_settings")
 def test_a_disk_with_swap_on_a_partition(loops: LoopDevices, image: Path) -> None:
     """As for a mount."""
     device = loops.attach(image, "--partscan")

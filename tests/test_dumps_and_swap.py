@@ -87,6 +87,7 @@ def core_folder(tmp_path: Path) -> Iterator[Path]:
         CORE_PATTERN.write_text(pattern, encoding="ascii")
 
 
+@pytest.mark.usefixtures("kernel_settings")
 def test_core_dump_of_a_crash(child: Child, core_folder: Path) -> None:
     """After SIGSEGV the kernel's own dump holds what stood in ordinary memory, and nothing of the cells."""
     body = """
@@ -178,6 +179,7 @@ def is_swapped(pid: int, address: int) -> bool:
         return bool(int.from_bytes(file.read(8), sys.byteorder) >> 62 & 1)
 
 
+@pytest.mark.usefixtures("kernel_settings")
 def test_swap_under_memory_pressure(child: Child, tmp_path: Path) -> None:
     """A process that is pressed into swap leaves there what stood in ordinary memory, and nothing of its cells."""
     need_root()

@@ -96,6 +96,7 @@ for _ in range(10**6): pass
     assert (done.stdout, done.returncode) == ("True\n", 9)
 
 
+@pytest.mark.usefixtures("kernel_settings")
 @pytest.mark.parametrize("watched", [True, False])
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGQUIT"])
 def test_core_file(mlocked: Child, tmp_path: Path, name: str, watched: bool) -> None:

@@ -40,6 +40,7 @@ def run(child: Child, body: str, *arguments: str, **options: object) -> list[str
 # ---- core dumps ----
 
 
+@pytest.mark.usefixtures("kernel_settings")
 @pytest.mark.parametrize(
     ("action", "leaves_core"),
     [

@@ -66,9 +66,14 @@ CLEAN = """
 """
 
 
-def test_clean_code_passes(pytester: pytest.Pytester) -> None:
-    """Nothing of what a test function itself holds is taken for a leak."""
-    outcome(pytester, CLEAN, passed=7)
+# With pytest-xdist a test runs in a worker process, and what was found travels to the one that prints it.
+WORKERS = pytest.mark.parametrize("workers", ["0", "2"])
+
+
+@WORKERS
+def test_clean_code_passes(pytester: pytest.Pytester, workers: str) -> None:
+    """Nothing of what a test function itself holds is taken for a leak, nor what a worker process holds of it."""
+    outcome(pytester, CLEAN, "-n", workers, passed=7)
 
 
 LEAKS = {
@@ -83,15 +88,16 @@ LEAKS = {
 }
 
 
+@WORKERS
 @pytest.mark.parametrize("marker", ["", "@pytest.mark.no_residue"], ids=["fixture", "marker"])
-def test_leaking_code_fails(pytester: pytest.Pytester, marker: str) -> None:
+def test_leaking_code_fails(pytester: pytest.Pytester, marker: str, workers: str) -> None:
     """Each test fails, not its teardown, and its report says where the copy is."""
     client = "@pytest.fixture\ndef client(secret_canary):\n    return Client(secret_canary.reveal())\n"
     tests = [
         f"{marker}\ndef test_{name}(secret_canary{', client' if name == 'fixture' else ''}):\n    {statement}\n"
         for name, (statement, _) in LEAKS.items()
     ]
-    printed = outcome(pytester, client + "".join(tests), failed=len(LEAKS))
+    printed = outcome(pytester, client + "".join(tests), "-n", workers, failed=len(LEAKS))
     for name, (_, text) in LEAKS.items():
         report = re.split(rf"^_+ test_{name} _+$", printed, flags=re.MULTILINE)[1].split("\n___")[0]
         assert text in report

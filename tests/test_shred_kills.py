@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 RACE_S = float(os.environ.get("ZEROIZEPY_RACE_S", "9")) / 3
 SIZE = 3 << 20
 CONTENT = os.urandom(4096) * (SIZE // 4096)

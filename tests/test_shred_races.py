@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 RACE_S = float(os.environ.get("ZEROIZEPY_RACE_S", "3"))
 SECRET = os.urandom(20_000)
 CANARY = os.urandom(9_000)

@@ -605,7 +605,7 @@ def test_old_kernels_flush_each_file(monkeypatch: pytest.MonkeyPatch, release: s
     assert not batch.can_share(["ext4", "nfs4"])
 
 
-@pytest.mark.parametrize("path", [f"/proc/{os.getpid()}", "/sys/kernel"])
+@pytest.mark.parametrize("path", [f"/proc/{os.getpid()}", "/sys/kernel"], ids=["proc", "sys"])
 def test_a_door_into_the_kernel_is_refused_at_once(path: str) -> None:
     """Below /proc and /sys nothing holds stored bytes, and nothing is even looked at."""
     if not os.path.isdir(path):

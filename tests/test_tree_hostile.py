@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")]
 
 RACE_S = float(os.environ.get("ZEROIZEPY_RACE_S", "5"))
 """How long the races run."""

@@ -211,6 +211,7 @@ def test_doctor_shows_each_fact(cli: Cli) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("kernel_settings")
 def test_doctor_json_has_stable_keys(cli: Cli) -> None:
     """The keys that programs rely on, with values that agree with the system's own."""
     result = cli("doctor", "--json")

@@ -18,6 +18,8 @@ from image.write_table import try_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.long
+
 KEEPING = [
     layout
     for layout in LAYOUTS
