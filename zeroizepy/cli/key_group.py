@@ -7,6 +7,7 @@ import click
 from .certifying import load_signing_key
 from .console import Output
 from .files import check_path
+from .key_files import erase_command, info_command, unwrap_command, wrap_command
 
 __all__ = ["key_command"]
 
@@ -36,3 +37,7 @@ def public_command(key_file: str) -> int:
     with load_signing_key(key_file) as key:
         Output().line(key.public_key.hex())
     return 0
+
+
+for command in (info_command, wrap_command, unwrap_command, erase_command):
+    key_command.add_command(command)

@@ -49,6 +49,11 @@ _UNKNOWN_STRENGTH = {
 }
 
 
+def _uses_openssl(key: HeldKey) -> bool:
+    """Whether OpenSSL encrypts with it, on the ordinary heap."""
+    return not key._native
+
+
 class _Witness:
     """Holds a live key's slot, so that its bytes can be looked at once they should be zeros."""
 
@@ -152,7 +157,7 @@ def _copies(
     for kind, detail, event in census.events():
         state, explanation = _KINDS[kind](key, detail, event, removed)
         yield KeyCopy(kind, event.count, detail, state, explanation)  # type: ignore[arg-type]
-    if not key._native:
+    if _uses_openssl(key):
         yield KeyCopy("openssl", key.messages, "", "unknown", _OPENSSL)
     if forks := FORKS[0] - key._forks:
         unseen: tuple[CopyState, str] = ("unknown", "the key was gone before; what forked children got is not known")
@@ -216,7 +221,7 @@ def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[st
 
 
 def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:
-    if not key._native:
+    if _uses_openssl(key):
         return "unknown", "keys of single files, wiped by now; OpenSSL had them on the ordinary heap"
     return "gone", "keys of single files, in locked slots, wiped by now"
 
@@ -283,7 +288,7 @@ def _short(copy: KeyCopy) -> str:
 
 def _vetted(key: HeldKey) -> Condition:
     name = "vetted_implementation"
-    if key._native:
+    if not _uses_openssl(key):
         version = _lib.ffi.string(lib.zpy_sodium_version()).decode()
         return Condition(
             name, "not_met", f"libsodium {version}, which is no cryptographic module validated by FIPS 140"
