@@ -24,6 +24,8 @@ from zeroizepy.memory import SecureMemory, stats
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.children import Child
+
 pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 LENGTHS = [16, 24, 32]
@@ -332,6 +334,41 @@ def test_hostile_limits(tmp_path: Path, passes: int, size: int, says: str) -> No
     path.write_bytes(blob)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: .*{says}"):
         CryptoKey.load(path, password=b"password")
+
+
+@pytest.mark.parametrize("policy", ["seal", "strict"])
+def test_policy(child: Child, tmp_path: Path, policy: str) -> None:
+    """It holds for the key and all that is made on the way, whatever the process has chosen."""
+    body = """
+    import sys, warnings
+    from zeroizepy import CryptoKey, LockLimitError, SecureMemory
+    from zeroizepy.memory import set_policy
+
+    path, policy = sys.argv[1:]
+    warnings.simplefilter("ignore")
+    outer, held = CryptoKey.generate(), []
+    outer.save(path + "1", wrapping_key=outer)
+    outer.save(path + "2", password=b"password", opslimit=5, memlimit=7 << 20)
+    blob = outer.wrap(outer)
+    for size in (2000, 16):
+        try:
+            while True:
+                held.append(SecureMemory(size, policy="strict"))
+        except LockLimitError:
+            pass
+    set_policy("seal" if policy == "strict" else "strict")
+    for make in (
+        lambda: CryptoKey.unwrap(blob, outer, policy=policy),
+        lambda: CryptoKey.load(path + "1", wrapping_key=outer, policy=policy),
+        lambda: CryptoKey.load(path + "2", password=b"password", policy=policy),
+    ):
+        try:
+            print(make().protection.tier)
+        except LockLimitError:
+            print("refused")
+    """
+    done = child.run(body, str(tmp_path / "key"), policy, env={"ZEROIZEPY_LOCK_BUDGET": "32768"})
+    assert done.stdout.split() == 3 * ["sealed" if policy == "seal" else "refused"], done.stderr
 
 
 def test_one_of_two(tmp_path: Path) -> None:

@@ -218,13 +218,15 @@ class CryptoKey(HeldKey):
             wrapped = parse(given, "blob: ")
             if wrapped.by_password:
                 raise ValueError("blob: is encrypted with a password; write it to a file and use CryptoKey.load")
-            key = cls._open(wrapped, wrapping_key, options, ttl_ns, "unwrapped")
+            key = cls._open(wrapped, wrapping_key, policy, options, ttl_ns, "unwrapped")
         note(key, "wrapped_source", wrapping_key.key_id)
         return _admit(key, allow_erased=allow_erased)
 
     @classmethod
-    def _open(cls, wrapped: Wrapped, wrapping_key: CryptoKey, options: int, ttl_ns: int, origin: Origin) -> Self:
-        with SecureMemory(wrapped.length) as memory:
+    def _open(
+        cls, wrapped: Wrapped, wrapping_key: CryptoKey, policy: Policy, options: int, ttl_ns: int, origin: Origin
+    ) -> Self:
+        with SecureMemory(wrapped.length, policy=policy) as memory:
             unseal_into(memory, wrapped, wrapping_key)
             return cls._from_memory(memory, options, ttl_ns, origin)
 
@@ -327,12 +329,14 @@ class CryptoKey(HeldKey):
             wrapped = parse(read_key_file(name), f"{name}: ")
             _check_kind(wrapped, password, name)
             if wrapping_key is not None:
-                key = cls._open(wrapped, wrapping_key, options, ttl_ns, "loaded")
+                key = cls._open(wrapped, wrapping_key, policy, options, ttl_ns, "loaded")
             else:
                 passes, size = _limits_of(wrapped, name)
                 salt = wrapped.password_salt
-                with CryptoKey.from_password(cast("Any", password), salt=salt, opslimit=passes, memlimit=size) as made:
-                    key = cls._open(wrapped, made, options, ttl_ns, "loaded")
+                with CryptoKey.from_password(
+                    cast("Any", password), salt=salt, opslimit=passes, memlimit=size, policy=policy
+                ) as made:
+                    key = cls._open(wrapped, made, policy, options, ttl_ns, "loaded")
             _note_file(key, "key_file", name, wrapping_key)
             return _admit(key, allow_erased=allow_erased)
         except BaseException as error:
