@@ -77,8 +77,12 @@ class Terminal:
 
 @contextmanager
 def terminal(child: Child, body: str) -> Iterator[Terminal]:
-    """Run a program at a new pseudo-terminal, whose other end stays open so that all that it shows can be read."""
+    """Run a program at a new pseudo-terminal, whose other end stays open so that all that it shows can be read.
+
+    It echoes until the program turns that off, which may be before the caller gets to look.
+    """
     master, slave = os.openpty()
+    assert termios.tcgetattr(master)[3] & termios.ECHO
     program = subprocess.Popen(
         child.command(PRELUDE + body),
         env=child.environment(),
@@ -103,7 +107,6 @@ ASK = "cell = CypherCell.from_prompt('Password: ')\ntold(cell.reveal_bytes(), st
 def test_no_echo(child: Child) -> None:
     """The prompt and a new line are shown, the secret is not, and afterwards the terminal echoes again."""
     with terminal(child, ASK) as user:
-        assert user.echoes()
         user.await_shown(b"Password: ")
         assert not user.echoes()
         user.type(b"s3cr3t w0rd\n")
