@@ -39,6 +39,8 @@ _NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 """What file systems without O_TMPFILE answer, and kernels."""
 _NO_RENAME = (errno.ENOSYS, errno.EINVAL)
 _ZEROS = bytes(1 << 20)
+_BEHIND_BYTES = 2 << 20
+"""How much is written before the device is given it, so that little is left to do for the flush at the end."""
 
 
 def _path_of(end: object, name: str, method: str) -> str | None:
@@ -116,7 +118,13 @@ class Source:
 
 
 class Output:
-    """An open binary file to write to. It is not closed; what was written stays when the rest fails."""
+    """An open binary file to write to. It is not closed; what was written stays when the rest fails.
+
+    Attributes:
+        is_own: It was made here, and may be written to by any thread.
+    """
+
+    is_own = False
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -156,12 +164,15 @@ class NewFile(Output):
         OSError: The file cannot be made.
     """
 
+    is_own = True
+
     def __init__(self, path: str, *, overwrite: bool, is_secret: bool) -> None:
         self._path = path
         self._overwrite = overwrite
         self._is_secret = is_secret
         self._process = os.getpid()
         self._temporary: str | None = None
+        self._written = self._given = 0
         self._check_free()
         try:
             fd = self._open_unnamed()
@@ -213,6 +224,17 @@ class NewFile(Output):
         except OSError as error:
             error.filename = self._path
             raise
+        self._written += len(data)
+        if self._written - self._given >= _BEHIND_BYTES:
+            self._give()
+
+    def _give(self) -> None:
+        """Have the system begin to write to the device. Linux does so for pages that it is told to drop."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # A wish; the flush at the end is what counts.
+                length = self._written - self._given
+                os.posix_fadvise(self._file.fileno(), self._given, length, os.POSIX_FADV_DONTNEED)
+        self._given = self._written
 
     def publish(self) -> None:
         """Flush it and give it its name.

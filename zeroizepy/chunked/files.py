@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .ends import Source, open_output
-from .filekey import BATCH_CHUNKS, CHUNK_BYTES, HEADER_BYTES, SEALED_BYTES, FileKey, Scratch, ends_early
-from .sealing import Sealer
+from .filekey import HEADER_BYTES, FileKey, Scratch
+from .pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Buffer
 
     from zeroizepy.crypto import CryptoKey
 
-    from .ends import Output, Readable, Writable
-
-    Progress = Callable[[int, "int | None"], object]
+    from .ends import Readable, Writable
+    from .pipeline import Progress
 
 __all__ = ["decrypt_file", "encrypt_file"]
 
@@ -57,9 +54,12 @@ def encrypt_file(
     and its header commits to that key. Any implementation of c2sp.org/chunked-encryption opens it, such as
     `cryptography.cobblestone`.
 
-    Does not reach: 256 KiB of plaintext at a time are in ordinary memory, which can be swapped, and are zeroed at the
-    end; so are an open `src`'s own buffers, which are not zeroed. With 16 bytes, or without AES instructions, OpenSSL
-    does the work and has the file's key on its heap. Neither length nor name of the file is hidden.
+    Reading, encrypting on all CPUs and writing overlap; open files are used by the calling thread alone.
+
+    Does not reach: batches of plaintext of 256 KiB, at most ten at a time, are in ordinary memory, which can be
+    swapped, and are zeroed at the end; so are an open `src`'s own buffers, which are not zeroed. With 16 bytes, or
+    without AES instructions, OpenSSL does the work and has the file's key on its heap. Neither length nor name of the
+    file is hidden.
     """
     file_key = FileKey(key, associated_data)
     try:
@@ -67,7 +67,8 @@ def encrypt_file(
             total = source.size()
             out = open_output(dst, source, overwrite=overwrite, is_secret=False)
             try:
-                _seal_all(source, Sealer(file_key, out), progress, total)
+                out.write(file_key.header)
+                _carry(Pipeline(file_key, source, out, is_sealing=True), progress, 0, total)
                 out.publish()
             except BaseException:
                 out.discard()
@@ -76,21 +77,11 @@ def encrypt_file(
         file_key.drop()
 
 
-def _seal_all(source: Source, sealer: Sealer, progress: Progress | None, total: int | None) -> None:
+def _carry(pipeline: Pipeline, progress: Progress | None, done: int, total: int | None) -> None:
     try:
-        done = 0
-        while True:
-            room = sealer.room()
-            got = source.fill(room)
-            sealer.advance(got)
-            done += got
-            if progress is not None and got:
-                progress(done, total)
-            if got < len(room):
-                break
-        sealer.finish()
+        pipeline.run(progress, done, total)
     finally:
-        sealer.close()
+        pipeline.close()
 
 
 def decrypt_file(
@@ -140,32 +131,10 @@ def decrypt_file(
         try:
             out = open_output(dst, source, overwrite=overwrite, is_secret=True)
             try:
-                _open_all(source, file_key, out, progress, total)
+                _carry(Pipeline(file_key, source, out, is_sealing=False), progress, HEADER_BYTES, total)
                 out.publish()
             except BaseException:
                 out.discard()
                 raise
         finally:
             file_key.drop()
-
-
-def _open_all(source: Source, file_key: FileKey, out: Output, progress: Progress | None, total: int | None) -> None:
-    sealed = Scratch(BATCH_CHUNKS * SEALED_BYTES)
-    plain = Scratch(BATCH_CHUNKS * CHUNK_BYTES)
-    number, done = 0, HEADER_BYTES
-    try:
-        while True:
-            got = source.fill(sealed.view)
-            is_last = got < len(sealed.view)
-            size = file_key.open(number, sealed, got, plain, is_last=is_last)
-            out.write(plain.view[:size])
-            done += got
-            number += got // SEALED_BYTES
-            if progress is not None and got:
-                progress(done, total)
-            if is_last:
-                break
-        if got % SEALED_BYTES == 0:
-            raise ends_early(number)
-    finally:
-        plain.wipe()
