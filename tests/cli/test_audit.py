@@ -7,8 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.played import play, shredded
+from support.schemas import FORMS
 
-from zeroizepy.file import ShredReport
+from zeroizepy.certificate import Certificate, certify
+from zeroizepy.cli import reports
+from zeroizepy.file import DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport, TreeReport
+from zeroizepy.session import RecoveryReport
+from zeroizepy.signing import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,15 +81,72 @@ def test_bad_input(cli: Cli, arguments: tuple[str, ...], status: int, fault: str
     assert (result.status, fault in result.err) == (status, True), result.err
 
 
-def test_whole_directories_are_not_recorded_as_nothing(cli: Cli, tmp_path: Path) -> None:
-    """`shred -r --json` lists no file: an entry of it would hold no report. It is refused, and no log appears."""
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """The reports of the log's last entry."""
+    last = json.loads((folder / "audit.log").read_text().splitlines()[-1])
+    assert last["event"] == "report_file"
+    reports: list[dict[str, Any]] = last["body"]["reports"]
+    return reports
+
+
+def test_whole_directories(cli: Cli, tmp_path: Path) -> None:
+    """`shred -r --json`: the entry has the tree's report, those of files beside it, and what was not there."""
     (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "file").write_text("x")
-    (tmp_path / "tree.json").write_text(cli("shred", "-r", "--yes", "--json", "tree").out)
+    (tmp_path / "tree" / "file").write_text("x" * 100)
+    (tmp_path / "file").write_text("x" * 100)
+    (tmp_path / "tree.json").write_text(cli("shred", "-r", "--yes", "--json", "tree", "file", "missing", "").out)
     result = cli("audit", "append", "audit.log", "tree.json")
+    assert (result.status, result.errors()) == (0, [])
+    file, missing, empty, tree = recorded(tmp_path)
+    assert (file["path"], file["unlinked"], missing["existed"], tree["unlinked"]) == ("file", True, False, 1)
+    assert (tree["schema"], sorted(empty)) == (TreeReport.schema, ["error", "path"])
+    assert cli("audit", "verify", "audit.log").status == 0
+
+
+def test_what_other_commands_print(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free space and recovery as they come from the commands; a device's report and a certificate from the library."""
+    (tmp_path / "free.json").write_text(cli("wipe-free", "--dry-run", "--json", ".").out)
+    (tmp_path / "recovered.json").write_text(cli("recover", "--json", ZEROIZEPY_STATE_DIR=str(tmp_path / "state")).out)
+    (tmp_path / "device.json").write_text(DeviceReport("/dev/none", verdict="refused", reasons=("in_use",)).to_json())
+    play(monkeypatch, "ext4")
+    with SigningKey.generate() as key:
+        certificate = certify([shredded(tmp_path / "file", verify=True)], key, operator="A. Person")
+    (tmp_path / "certificate.json").write_text(certificate.to_json())
+    kinds = {"free": FreeSpaceReport, "recovered": RecoveryReport, "device": DeviceReport, "certificate": Certificate}
+    for name, kind in kinds.items():
+        result = cli("audit", "append", "audit.log", f"{name}.json")
+        assert (result.status, result.errors()) == (0, [])
+        (report,) = recorded(tmp_path)
+        assert report == json.loads((tmp_path / f"{name}.json").read_text())
+        assert report["schema"] == kind.schema
+    assert cli("audit", "verify", "audit.log").out.startswith("audit.log: unbroken, 5 entries\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{}", "report.schema is none of zeroizepy/certificate/1, "),
+        ("[]", "report must be an object"),
+        ("{", "not a report: Expecting"),
+        ('{"files": [], "summary": {}}', "it lists nothing"),
+        ('{"files": [{"schema": "zeroizepy/tree-report/1"}]}', "files[0]."),
+        ('{"schema": "zeroizepy/audit/1"}', "report.schema is none of"),
+        ('{"schema": "zeroizepy/free-space-report/1", "directory": "x", "more": 1}', "report."),
+    ],
+)
+def test_what_is_no_report(cli: Cli, tmp_path: Path, text: str, fault: str) -> None:
+    """Refused with the place in it, and no log appears."""
+    (tmp_path / "bad.json").write_text(text)
+    result = cli("audit", "append", "audit.log", "bad.json")
     assert (result.status, result.out) == (1, "")
-    assert "tree.json: it counts the files of whole directories (shred -r)" in result.errors()[0]
+    assert result.errors()[0].startswith("zeroizepy: error: bad.json: not a report: ")
+    assert fault in result.errors()[0]
     assert not (tmp_path / "audit.log").exists()
+
+
+def test_each_kind_with_a_schema_is_taken() -> None:
+    """All forms that stand for something done; plans and single passes are parts of them."""
+    assert set(reports._KINDS.values()) == set(FORMS) - {PassReport, ShredPlan}
 
 
 def test_no_report_file_is_half_recorded(cli: Cli, tmp_path: Path) -> None:

@@ -10,14 +10,16 @@ import click
 from zeroizepy.audit import AuditLog, Entry, verify
 from zeroizepy.exceptions import AuditError
 
-from .certifying import load_signing_key, parse_public_key, read_report_file
+from .certifying import load_signing_key, parse_public_key
 from .console import Output
 from .errors import Failure, printable
 from .files import check_path
+from .reports import read_any_report_file
 
 if TYPE_CHECKING:
-    from zeroizepy.certificate import StoredReports
     from zeroizepy.signing import SigningKey
+
+    from .reports import ReportFile
 
 __all__ = ["audit_command"]
 
@@ -50,17 +52,17 @@ def audit_command(ctx: click.Context) -> None:
 @click.option("--note", metavar="TEXT", help="Record this text as well.")
 @click.option("--key", "key_file", metavar="KEYFILE", help="Sign a checkpoint at the end (see keygen --signing).")
 def append_command(log: str, reports: tuple[str, ...], note: str | None, key_file: str | None) -> int:
-    """Append report files, as 'zeroizepy shred --json' prints them, to LOG, which is made when it is missing.
+    """Append report files to LOG, which is made when it is missing.
 
-    Each file is one entry with its SHA-256 and the reports in it, whatever their verdict. Reports of other commands and
-    of whole directories (shred -r) are refused here; the library's AuditLog.append takes them. Write no secrets to the
-    log: it is plain text.
+    Taken is what shred, shred -r, shred-device, wipe-free and recover print with --json, receipts of erased keys, and
+    certificates, whose signatures are not checked here. Each file is one entry with its SHA-256 and the reports in it,
+    whatever their verdict. Write no secrets to the log: it is plain text.
     """
     check_path(log)
     if not reports and note is None and key_file is None:
         raise click.UsageError("give report files, --note or --key", click.get_current_context())
     # All of them, and the key, before anything is written.
-    stored = [read_report_file(path) for path in reports]
+    stored = [read_any_report_file(path) for path in reports]
     try:
         with nullcontext() if key_file is None else load_signing_key(key_file) as key:
             entries = _append_all(AuditLog(log), stored, note, key)
@@ -74,11 +76,8 @@ def append_command(log: str, reports: tuple[str, ...], note: str | None, key_fil
     return 0
 
 
-def _append_all(log: AuditLog, stored: list[StoredReports], note: str | None, key: SigningKey | None) -> list[Entry]:
-    entries = []
-    for each in stored:
-        body = {"sha256": each.digests[0], "reports": [report.to_dict() for report in each.reports]}
-        entries.append(log.record("report_file", body))
+def _append_all(log: AuditLog, stored: list[ReportFile], note: str | None, key: SigningKey | None) -> list[Entry]:
+    entries = [log.record("report_file", {"sha256": each.digest, "reports": list(each.reports)}) for each in stored]
     if note is not None:
         entries.append(log.record("note", {"text": note}))
     if key is not None:
