@@ -110,3 +110,16 @@ def test_refused(child: Child, tmp_path: Path, wish: str) -> None:
     """
     kind = "LockLimitError" if "strict" in wish else "SecureMemoryWarning"
     assert check(child, tmp_path, 0, body) == [kind, "True", "True"]
+
+
+def test_sessions_clean_up(child: Child, tmp_path: Path) -> None:
+    """Where warnings are errors a session's files go all the same: its removal gives none."""
+    body = """
+    from zeroizepy.session import SecureSession
+    warnings.simplefilter("error")
+    with SecureSession() as session:
+        path = session.create_temp_file(dir=folder)
+        path.write_bytes(OLD)
+    print(path.exists())
+    """
+    assert check(child, tmp_path, 0, body) == ["False"]

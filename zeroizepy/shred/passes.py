@@ -95,6 +95,7 @@ class SpanWriter:
         buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken, and 256 KiB.
         patterns: What each pass writes. More passes than these begin with the first again.
         generator: For random passes, ZPY_AEGIS128L or ZPY_CHACHA20; None takes the faster one.
+        warn: Warn of a key that is not locked.
 
     Attributes:
         file_number: Tells the random streams of several files apart, below 2**48; set before the file's first pass.
@@ -110,7 +111,7 @@ class SpanWriter:
 
     __slots__ = ("_generator", "_key", "_patterns", "_writer", "file_number", "notes")
 
-    def __init__(self, buffer_bytes: int, *patterns: Pattern, generator: int | None = None) -> None:
+    def __init__(self, buffer_bytes: int, *patterns: Pattern, generator: int | None = None, warn: bool = True) -> None:
         # The core reads this memory during calls, so it lives as long as the writer does.
         self._patterns: list[Any] = [_lib.ffi.from_buffer("uint8_t[]", each.data or b"") for each in patterns]
         self.file_number = 0
@@ -122,19 +123,20 @@ class SpanWriter:
             raise MemoryError(f"no memory for 2 buffers of {buffer_bytes} bytes; pass a smaller chunk_size")
         if any(each.data is None for each in patterns):
             try:
-                self._draw_key()
+                self._draw_key(warn=warn)
             except BaseException:
                 self.close()
                 raise
 
-    def _draw_key(self) -> None:
+    def _draw_key(self, *, warn: bool) -> None:
         try:
             self._key = _lib.new_handle(_lib.ffi.NULL, 32, _lib.lib.ZPY_RANDOM)
         except (LockLimitError, ProtectionError) as error:
             if _lib.is_strict():
                 raise
-            text = f"the key of the random passes is in memory that can be swapped and dumped ({error})"
-            warnings.warn(text, SecureMemoryWarning, stacklevel=_lib.stack_level())
+            if warn:
+                text = f"the key of the random passes is in memory that can be swapped and dumped ({error})"
+                warnings.warn(text, SecureMemoryWarning, stacklevel=_lib.stack_level())
             _lib.lib.zpy_writer_draw_key(self._writer)
             self.notes = ("stream_key_unlocked",)
 

@@ -115,7 +115,7 @@ class FileRun(NameRun, PassRun):
 
     def new_writer(self) -> SpanWriter:
         """Buffers and a key for the passes of this file."""
-        return SpanWriter(self.plan.buffer_bytes, *self.options.passes)
+        return SpanWriter(self.plan.buffer_bytes, *self.options.passes, warn=self.options.warn)
 
     def write_pass(self, number: int, writer: SpanWriter) -> None:
         """Write pass `number`, counted from 1. Nothing forces it to the device yet.
