@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import stat
 import zlib
@@ -563,6 +564,31 @@ def test_where_journals_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert journal.state_directory() == str(tmp_path / ".local/state/zeroizepy")
+
+
+@pytest.mark.parametrize("value", ["state", "./state", "../state", "~/state"])
+def test_a_relative_directory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
+    """It would be another one in each working folder: fault, value and remedy, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZEROIZEPY_STATE_DIR", value)
+    text = f"ZEROIZEPY_STATE_DIR must be an absolute path, not '{value}'; give the whole path"
+    with pytest.raises(ValueError, match=re.escape(text)):
+        recover()
+    with SecureSession() as session, pytest.raises(ValueError, match=re.escape(text)):
+        session.create_temp_file(dir=tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kept", ["file", "tree"])
+def test_failures_name_what_is_in_the_way_once(place: Place, tmp_path: Path, kept: str) -> None:
+    """A file by itself has no path in its error, and one in a directory has its path from there."""
+    path = kill_one(place, **({"PLACE": str(place.other)} if kept == "file" else {}))
+    os.link(path, tmp_path / "link")
+    (item,) = recover().sessions[0].items
+    assert item.outcome == "failed"
+    prefix = "" if kept == "file" else f"{path.name}: "
+    assert [each.partition(";")[0] for each in item.errors] == [f"{prefix}has 2 names (hard links)"]
+    assert str(item).count(item.path) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a home of another user")

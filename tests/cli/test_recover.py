@@ -86,8 +86,7 @@ def test_what_is_left_fails_until_it_is_forgotten(cli: Cli, place: Place) -> Non
         result = run(cli, place, *flags)
         assert result.status == 1
         fault, hint = result.errors()
-        assert "hard links" in fault
-        assert fault.startswith(f"zeroizepy: error: {path.parent}: ")
+        assert fault == f"zeroizepy: error: {path.parent}: {path.name}: has 2 names (hard links)"
         assert "--forget" in hint
         assert (result.out == "") is ("--quiet" in flags)
         if result.out:
@@ -107,6 +106,17 @@ def test_a_directory_that_others_can_enter(cli: Cli, place: Place) -> None:
     assert "must belong to the user and have mode 0700" in fault
     assert "ZEROIZEPY_STATE_DIR" in hint
     assert result.out == ""
+
+
+def test_a_relative_directory(cli: Cli, tmp_path: Path) -> None:
+    """Refused: fault with the value, remedy, status 1, and nothing is made."""
+    result = cli("recover", "--json", ZEROIZEPY_STATE_DIR="state")
+    assert (result.status, result.out) == (1, "")
+    assert result.errors() == [
+        "zeroizepy: error: ZEROIZEPY_STATE_DIR must be an absolute path, not 'state'",
+        "zeroizepy: hint: give the whole path, or unset it",
+    ]
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_living_session_is_counted(cli: Cli, place: Place) -> None:

@@ -58,7 +58,8 @@ def _tell_failures(session: RecoveredSession) -> int:
         status = errors.report(errors.Failure(f"{session.journal}: {session.error}", "--forget removes it"))
     for item in session.items:
         if item.outcome in _HINTS:
-            fault = "; ".join(item.errors) or item.outcome
+            # What stands behind a semicolon is a remedy for programs.
+            fault = "; ".join(each.partition("; ")[0] for each in item.errors) or item.outcome
             status = errors.report(errors.Failure(f"{item.path}: {fault}", _HINTS[item.outcome]))
     return status
 
@@ -81,7 +82,11 @@ def recover_command(dry_run: bool, forget: bool, as_json: bool, quiet: bool) -> 
     What a session's programs left elsewhere, and files that were moved or replaced, are not found. The verdicts say
     what the overwrites reached.
     """
-    report = recover(dry_run=dry_run, forget=forget)
+    try:
+        report = recover(dry_run=dry_run, forget=forget)
+    except ValueError as error:  # Of the variable that names the directory.
+        fault, _, hint = str(error).partition("; ")
+        raise errors.Failure(fault, hint) from None
     output = LastingOutput()
     if as_json:
         output.document(report.to_dict())

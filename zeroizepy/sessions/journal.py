@@ -55,10 +55,16 @@ def _home() -> str:
 
 
 def state_directory() -> str:
-    """Where the journals are, whether it exists or not: ZEROIZEPY_STATE_DIR, else below XDG_STATE_HOME or the home."""
+    """Where the journals are, whether it exists or not: ZEROIZEPY_STATE_DIR, else below XDG_STATE_HOME or the home.
+
+    Raises:
+        ValueError: ZEROIZEPY_STATE_DIR is a relative path, which would be another directory for each working folder.
+    """
     own = os.environ.get(_VARIABLE, "")
+    if own and not os.path.isabs(own):
+        raise ValueError(f"{_VARIABLE} must be an absolute path, not {own!r}; give the whole path, or unset it")
     if own:
-        return os.path.abspath(own)
+        return os.path.normpath(own)
     base = os.environ.get("XDG_STATE_HOME", "")
     # The specification has relative paths ignored.
     return os.path.join(base if os.path.isabs(base) else os.path.join(_home(), ".local", "state"), "zeroizepy")

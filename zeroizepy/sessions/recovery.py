@@ -188,7 +188,17 @@ def _remove(entry: journal.Entry, *, same_boot: bool) -> RecoveredItem:
     outcome: Outcome = "removed"
     if removal.errors:
         outcome = "replaced" if isinstance(removal.errors[0], ReplacedError) else "failed"
-    return RecoveredItem(entry.path, entry.kind, outcome, tuple(removal.reports), tuple(map(str, removal.errors)))
+    texts = tuple(_text(error, entry.path) for error in removal.errors)
+    return RecoveredItem(entry.path, entry.kind, outcome, tuple(removal.reports), texts)
+
+
+def _text(error: Exception, path: str) -> str:
+    """What failed, in words: without the path of the item itself, and with those in it as seen from there."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+    inner = name.removeprefix(f"{path}/")
+    return error.strerror if name == path else f"{inner}: {error.strerror}"
 
 
 # ---- at the start of a session ----

@@ -32,7 +32,7 @@ class RecoveredItem:
         kind: "file" or "directory".
         outcome: What became of it; `Outcome` has the words.
         reports: One for each file that was shredded, those in a directory included.
-        errors: What failed, in words.
+        errors: What failed, in words; where it is something in the directory, after its path from there.
     """
 
     path: str
