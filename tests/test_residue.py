@@ -637,6 +637,59 @@ def test_control_for_wrapping(child: Child, tmp_path: Path) -> None:
         assert found[name] >= 1, name
 
 
+ERASED = """
+key = CryptoKey(from_pipe(32), tier=argument[1], wipe_source=True)
+outer, path = CryptoKey.generate(), argument[2]
+encrypt_data(b"message", key)
+held.extend([key.key_id, outer.wrap(key), key.derive(b"other")])
+key.save(path, wrapping_key=outer)
+with EncryptedWriter(path + ".file", key) as file:
+    file.write(b"content")
+{more}
+held.append(cryptographic_erase_key(key))
+assert held[-1].condition("destruction_verified").verdict == "met"
+ready()
+"""
+
+
+@pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
+def test_erasing_leaves_nothing(child: Child, tmp_path: Path, tier: str) -> None:
+    """Once a key is erased, neither it nor its schedule is anywhere, slots included, while its receipt is kept."""
+    key = secrets.token_bytes(32)
+    arguments = tier, str(tmp_path / "key")
+    with waiting(child, ERASED.format(more=""), *arguments, feed=key) as (pid, slots, _):
+        assert scan(pid, slots, **key_parts(key)).hits == dict.fromkeys(key_parts(key), 0)
+
+
+def test_control_for_erasing(child: Child, tmp_path: Path) -> None:
+    """The same search finds a copy that was taken before, which the receipt lists."""
+    key = secrets.token_bytes(32)
+    body = ERASED.format(more="held.append(key.get_bytes())")
+    with waiting(child, body, "packed", str(tmp_path / "key"), feed=key) as (pid, slots, _):
+        assert scan(pid, slots, key=key).hits == {"key": 1}
+
+
+KWP = """
+key_cell, outer_cell = from_pipe(32), from_pipe(32)
+key, outer = CryptoKey(key_cell), CryptoKey(outer_cell)
+opened = CryptoKey.unwrap(outer.wrap(key, format="aes-kwp"), outer, format="aes-kwp")
+{more}
+for each in (key_cell, outer_cell, key, outer, opened):
+    each.close()
+ready()
+"""
+
+
+def test_kwp_leaves_nothing(child: Child) -> None:
+    """AES-KWP goes through ordinary memory, OpenSSL's too; once the keys are destroyed, they are gone from there."""
+    key, outer = secrets.token_bytes(32), secrets.token_bytes(32)
+    with waiting(child, KWP.format(more=""), feed=key + outer) as (pid, slots, _):
+        needles = {"key": key, "key_tail": key[-16:], "outer": outer, "outer_tail": outer[-16:]}
+        assert scan(pid, slots, **needles).hits == dict.fromkeys(needles, 0)
+    with waiting(child, KWP.format(more="held.append(opened.get_bytes())"), feed=key + outer) as (pid, slots, _):
+        assert scan(pid, slots, key=key).hits == {"key": 1}
+
+
 def test_key_files_leave_no_password(child: Child, secret: bytes, tmp_path: Path) -> None:
     """Saved and loaded with a password: neither that nor the keys are outside the slots."""
     key = secrets.token_bytes(32)

@@ -227,7 +227,10 @@ def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _An
 
 
 def _kwp(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
-    return "unknown", "used for AES-KWP by OpenSSL, on the ordinary heap, which was not looked at afterwards"
+    return (
+        "unknown",
+        "used for AES-KWP with OpenSSL, in ordinary memory; that was zeroed, and not looked at afterwards",
+    )
 
 
 _KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Answer]] = {

@@ -15,7 +15,7 @@ from .base import HeldKey, check_length, fail_key
 from .census import has_erased, is_strong, note, refuse_erased
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
 from .file import read_key_file, write_key_file
-from .kwp import kwp_open, kwp_seal
+from .kwp import key_length, kwp_open_into, kwp_seal
 from .wrap import Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
 
 if TYPE_CHECKING:
@@ -170,11 +170,12 @@ class CryptoKey(HeldKey):
             LockLimitError: Nothing more can be locked.
 
         AES-KWP is the same each time, carries neither algorithm nor anything else, and does not commit: that no other
-        wrapping key opens it is likely, not certain. OpenSSL does it.
+        wrapping key opens it is likely, not certain. The AES in it is OpenSSL's; both keys are in ordinary memory while it
+        runs, which is zeroed.
 
         Source: HKDF-SHA256 (RFC 5869) and ChaCha20-Poly1305 (RFC 8439), in the format of docs/key-files.md; RFC 5649
         and NIST SP 800-38F for AES-KWP.
-        Does not reach, with "aes-kwp": what OpenSSL and `cryptography` leave of both keys in heap that they have freed.
+        Does not reach, with "aes-kwp": swap and core dumps while it runs.
         """
         _check_format(format)
         blob = kwp_seal(self, key) if format == "aes-kwp" else seal(self, key, header_for_key(key))
@@ -200,7 +201,7 @@ class CryptoKey(HeldKey):
             wrapping_key: The key that it was wrapped with.
             tier, policy, ttl_sec: As for `CryptoKey`.
             allow_erased: Take a key that `cryptographic_erase_key` destroyed in this process before.
-            format: As for `wrap`. With "aes-kwp" the key is on the ordinary heap for a moment, and wiped there.
+            format: As for `wrap`. With "aes-kwp" the key is in ordinary memory for a moment, and zeroed there.
 
         Raises:
             TypeError, ValueError: A wrong argument, or a key that is encrypted with a password.
@@ -232,13 +233,9 @@ class CryptoKey(HeldKey):
 
     @classmethod
     def _open_kwp(cls, blob: bytes, wrapping_key: CryptoKey, options: int, ttl_ns: int) -> Self:
-        data = kwp_open(wrapping_key, blob)
-        try:
-            key = cls.__new__(cls)
-            key._set_from(data, options, ttl_ns)
-        finally:
-            _lib.wipe_bytes(data)
-        key._origin = "unwrapped"
+        with SecureMemory(key_length(blob)) as memory:
+            kwp_open_into(memory, wrapping_key, blob)
+            key = cls._from_memory(memory, options, ttl_ns, "unwrapped")
         note(key, "kwp")
         return key
 

@@ -1,14 +1,15 @@
 """AES key wrap with padding (RFC 5649, NIST SP 800-38F KWP), for interchange with HSMs and other programs.
 
-OpenSSL does it, through `cryptography`. It takes and gives Python objects, which are wiped here; what it makes on the
-way, on its own heap and in releases before 47 on Python's, is out of reach.
+The AES is OpenSSL's, through `cryptography`; what is done with its blocks stands here, in buffers that are zeroed.
+`cryptography` has the whole of it, too, and leaves the last 16 bytes of the wrapped key in heap that it has freed
+(seen with release 50.0.2; before 47 it takes keys apart into Python objects).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zeroizepy import _lib
+from zeroizepy._lib import ffi, lib
 from zeroizepy.exceptions import DecryptionError
 from zeroizepy.slots import lend
 
@@ -17,33 +18,94 @@ from .census import note
 from .wrap import check_no_weaker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
-__all__ = ["kwp_open", "kwp_seal", "unwrap_bytes", "wrap_bytes"]
+    from zeroizepy.memory import SecureMemory
 
+__all__ = ["key_length", "kwp_open_into", "kwp_seal", "unwrap_into", "wrap_bytes"]
+
+_MAGIC = bytes.fromhex("a65959a6")
+_HALF, _BLOCK = 8, 16
+_ROUNDS = 6
+_MOST_HALVES = 42
+"""The step counter then fits one byte: 336 bytes, more than any key here has."""
 _LENGTHS = {24: 16, 32: 24, 40: 32}
 """Bytes of the key, by those of the wrapped one."""
 
 
+class _Blocks:
+    """AES on one block after the other, in one buffer of ordinary memory that `wipe` zeroes."""
+
+    def __init__(self, key: Buffer, size: int, *, encrypt: bool) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        cipher = Cipher(algorithms.AES(memoryview(key)), modes.ECB())  # noqa: S305 - RFC 3394 is made of single blocks.
+        self._run: Any = cipher.encryptor() if encrypt else cipher.decryptor()
+        self._held = [ffi.new("uint8_t[]", count) for count in (size, _BLOCK, 2 * _BLOCK)]
+        self.data, self._block, self._out = (memoryview(ffi.buffer(each)) for each in self._held)
+
+    def step(self, at: int, before: int, after: int) -> None:
+        """Replace the first half-block and the one at an offset by AES of both, with counters around it."""
+        block, out = self._block, self._out
+        block[:_HALF] = self.data[:_HALF]
+        block[_HALF:] = self.data[at : at + _HALF]
+        block[_HALF - 1] ^= before
+        self._run.update_into(block, out)
+        self.data[:_HALF] = out[:_HALF]
+        self.data[at : at + _HALF] = out[_HALF:_BLOCK]
+        self.data[_HALF - 1] ^= after
+
+    def wipe(self) -> None:
+        """Zero all of it."""
+        for each in self._held:
+            lib.zpy_cell_memzero(each, len(each))
+
+
 def wrap_bytes(wrapping_key: Buffer, data: Buffer) -> bytes:
-    """KWP-AE of any data, whose one copy on the way is wiped."""
-    from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
-
-    copy = bytes(memoryview(data))
+    """KWP-AE, of 1 to 336 bytes."""
+    view = memoryview(data)
+    count = -(-len(view) // _HALF)
+    blocks = _Blocks(wrapping_key, _HALF * (1 + count), encrypt=True)
     try:
-        return aes_key_wrap_with_padding(memoryview(wrapping_key), copy)
+        blocks.data[:_HALF] = _MAGIC + len(view).to_bytes(4, "big")
+        blocks.data[_HALF : _HALF + len(view)] = view
+        for step in range(_ROUNDS * count if count > 1 else 1):
+            blocks.step(_HALF * (step % count + 1), 0, step + 1 if count > 1 else 0)
+        return bytes(blocks.data)
     finally:
-        _lib.wipe_bytes(copy)
+        blocks.wipe()
 
 
-def unwrap_bytes(wrapping_key: Buffer, wrapped: bytes) -> bytes | None:
-    """KWP-AD: bytes that the caller wipes, or None for FAIL."""
-    from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
+def unwrap_into(wrapping_key: Buffer, wrapped: bytes, take: Callable[[memoryview], None]) -> bool:
+    """KWP-AD.
 
+    Args:
+        wrapping_key: 16, 24 or 32 bytes.
+        wrapped: What `wrap_bytes` gave.
+        take: Called with the data, which is zeroed afterwards.
+
+    Returns:
+        False for FAIL.
+    """
+    count = len(wrapped) // _HALF - 1
+    if len(wrapped) % _HALF or not 1 <= count <= _MOST_HALVES:
+        return False
+    blocks = _Blocks(wrapping_key, len(wrapped), encrypt=False)
     try:
-        return aes_key_unwrap_with_padding(memoryview(wrapping_key), wrapped)
-    except InvalidUnwrap:
-        return None
+        blocks.data[:] = wrapped
+        for step in reversed(range(_ROUNDS * count if count > 1 else 1)):
+            blocks.step(_HALF * (step % count + 1), step + 1 if count > 1 else 0, 0)
+        size = int.from_bytes(blocks.data[4:_HALF], "big")
+        end = _HALF + size
+        is_good = _HALF * (count - 1) < size <= _HALF * count and not any(blocks.data[end:])
+        if blocks.data[:4] != _MAGIC or not is_good:
+            return False
+        take(blocks.data[_HALF:end])
+        return True
+    finally:
+        blocks.wipe()
 
 
 def kwp_seal(wrapping_key: HeldKey, key: HeldKey) -> bytes:
@@ -55,24 +117,38 @@ def kwp_seal(wrapping_key: HeldKey, key: HeldKey) -> bytes:
     return blob
 
 
-def kwp_open(wrapping_key: object, blob: bytes) -> bytes:
-    """The bytes of a wrapped key, which the caller wipes.
+def kwp_open_into(target: SecureMemory, wrapping_key: object, blob: bytes) -> None:
+    """Decrypt a wrapped key into secure memory of `key_length` bytes.
 
     Raises:
         TypeError: The wrapping key is none.
-        DecryptionError: Another wrapping key, or what it wrapped was changed, truncated, or is none.
+        DecryptionError: Another wrapping key, or what it wrapped was changed, or is no key.
         SecureMemoryClosed: It is destroyed.
     """
     if not isinstance(wrapping_key, HeldKey):
         raise TypeError(f"wrapping_key must be a CryptoKey, not {type(wrapping_key).__name__}")
+    wrong: list[int] = []
+
+    def take(data: memoryview) -> None:
+        if len(data) == len(target):
+            target.write(data)
+        else:
+            wrong.append(len(data))
+
+    is_good = lend(wrapping_key, lambda outer: unwrap_into(outer, blob, take), peek=True)
+    note(wrapping_key, "kwp")
+    if not is_good:
+        raise DecryptionError("wrong wrapping key, or the wrapped key was changed; AES-KWP does not tell which")
+    if wrong:
+        raise DecryptionError(f"blob: holds {wrong[0]} bytes, which is no length of a key")
+
+
+def key_length(blob: bytes) -> int:
+    """Bytes of the key in a wrapped one.
+
+    Raises:
+        DecryptionError: It holds none.
+    """
     if len(blob) not in _LENGTHS:
         raise DecryptionError(f"blob: a key wrapped with AES-KWP has 24, 32 or 40 bytes, not {len(blob)}")
-    data = lend(wrapping_key, lambda outer: unwrap_bytes(outer, blob), peek=True)
-    note(wrapping_key, "kwp")
-    if data is None:
-        raise DecryptionError("wrong wrapping key, or the wrapped key was changed; AES-KWP does not tell which")
-    if len(data) != _LENGTHS[len(blob)]:
-        size = len(data)
-        _lib.wipe_bytes(data)
-        raise DecryptionError(f"blob: holds {size} bytes, which is no length of a key")
-    return data
+    return _LENGTHS[len(blob)]
