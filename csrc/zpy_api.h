@@ -346,6 +346,31 @@ int64_t zpy_file_attribute_bytes(int fd, char const *name);
 /* Flush the whole file system that fd is on. From Linux 5.8 on it tells of errors since fd was opened. */
 int zpy_file_sync_all(int fd);
 
+/* ---- the names of many open files, one step of all in a call; it makes no flush ---- */
+
+enum zpy_name_limit {
+    ZPY_NAME_ROOM = 256, /* Bytes of a name, with the zero behind it. */
+    ZPY_NAME_TURNS = 10
+};
+
+struct zpy_name {
+    int directory; /* Descriptors of the directory and of what stands under the name: nothing else is touched. */
+    int fd;
+    int error; /* 0, or errno of what failed, ESTALE for a name that is not the file's; then each call passes it over. */
+    int renamed; /* name is a random one. */
+    int gone;    /* Unlinked. */
+    int astray;  /* hidden is the new name of something else, which took the name just before the rename; or it cannot be
+                  * told whether it is. */
+    uint8_t lengths[ZPY_NAME_TURNS]; /* Of the random name that it gets in each turn; 0: none. */
+    char name[ZPY_NAME_ROOM];
+    char hidden[ZPY_NAME_ROOM];
+};
+
+/* Rename each to a random name that nothing has, of lengths[turn] letters. Returns how many failed. */
+size_t zpy_names_hide(struct zpy_name *names, size_t count, size_t turn);
+/* Unlink each. Returns how many failed. */
+size_t zpy_names_unlink(struct zpy_name *names, size_t count);
+
 /* ---- overwriting files ---- */
 
 /* Aligned buffers for overwriting; used by one call at a time. */

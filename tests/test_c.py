@@ -28,10 +28,12 @@ SANITIZERS = {
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 # What single programs need beyond that: the fuzzer sees each run of pages come and go, test_reaper each thread;
-# test_overwrite has a device in memory; in test_fork a thread stops at one place while another forks.
+# test_overwrite has a device in memory; in test_fork a thread stops at one place while another forks; in test_names
+# somebody comes between a check and a rename.
 EXTRA = {
     "fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"],
     "test_fork": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_protect,--wrap=sodium_memzero"],
+    "test_names": ["-Wl,--wrap=zpy_file_rename"],
     "test_overwrite": [
         "-Wl,--wrap=zpy_os_write_at,--wrap=zpy_os_read_at,--wrap=zpy_os_direct,--wrap=zpy_os_thread_start"
     ],
@@ -134,6 +136,14 @@ def test_core(run: Run, backing: str) -> None:
 def test_sealed_cells(run: Run, backing: str, cipher: str) -> None:
     """Each promise of the sealed tier holds, with AES instructions and without; nothing is leaked."""
     done = run("test_seal", backing, cipher)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: renameat2")
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_names_of_many_files(run: Run) -> None:
+    """Names are hidden and removed, and those of others are left alone, whatever comes between."""
+    done = run("test_names")
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 

@@ -234,8 +234,8 @@ def shred_tree(
         BlockingIOError: Another run holds the journal.
         OSError: The directory or the journal cannot be opened, or the journal not be written.
         LockLimitError: No locked memory for the random stream's key, under policy "strict" (`memory.set_policy`).
-        KeyboardInterrupt: Ctrl-C. Files of the batch at hand are left in place, partly overwritten, or under a random
-            name. `report` on this and on any other exception says how far the run came.
+        KeyboardInterrupt: Ctrl-C. Files of the two batches at hand are left in place, partly overwritten, or under a
+            random name. `report` on this and on any other exception says how far the run came.
 
     Warns:
         UserWarning: Once, for the first file whose old bytes may remain for a reason outside the caller's arguments.

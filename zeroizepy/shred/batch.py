@@ -12,18 +12,20 @@ import os
 import platform
 import threading
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroizepy.exceptions import SecureWipeError
 
 from . import calls, names
+from .name_rows import NameRows
 from .passes import flush
 from .steps import FileRun
+from .walk import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from .name_steps import NameRun
     from .passes import SpanWriter
@@ -105,9 +107,14 @@ class Batch:
         self._new_writer = new_writer
         self._settled = settled
         self._step_done = step_done
-        self._shares = len(tickets) >= SHARED_FROM and can_share({ticket.file_system for ticket in tickets})
-        # One directory on each file system, open since before the first write.
-        self._directories = {t.run.found.status.st_dev: t.run.found.directory for t in reversed(tickets)}
+        # One directory on each file system, opened before the first write, and for this batch alone: a flush tells each
+        # descriptor of a failed write once.
+        self._directories: dict[int, int] = {}
+        self._shares = (
+            len(tickets) >= SHARED_FROM and can_share({each.file_system for each in tickets}) and self._open()
+        )
+        self._rows = NameRows(())
+        self._is_stopped = False
 
     def carry_out(self) -> None:
         """Take all steps; afterwards each ticket has its report.
@@ -116,16 +123,64 @@ class Batch:
             KeyboardInterrupt: And whatever is no failure of a file. Files whose passes were not done are left in place;
                 each ticket has its report then, too.
         """
-        try:
+        self.overwrite()
+        self.remove()
+
+    def overwrite(self) -> None:
+        """Take the steps up to those that change size or name; the tickets whose files failed have their report.
+
+        Raises:
+            KeyboardInterrupt: As `carry_out` does.
+        """
+        with self._telling():
             self._overwrite()
             self._settled()
+
+    def remove(self) -> None:
+        """Take the rest of the steps, after `overwrite`. Another thread may do that.
+
+        Raises:
+            KeyboardInterrupt: As `carry_out` does; also after `stop`.
+        """
+        with self._telling():
             self._remove()
             for ticket in self._live():
                 ticket.report = ticket.run.report()
+        self._close()
+
+    def stop(self) -> None:
+        """Have `remove` end before its next step. Any thread may call this."""
+        self._is_stopped = True
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
-            for ticket in self._live():
-                self._abandon(ticket)
+            self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """Leave the files as they are now: each ticket without a report gets one that says so."""
+        self._rows.put_back()
+        for ticket in self._live():
+            self._abandon(ticket)
+        self._close()
+
+    def _open(self) -> bool:
+        for ticket in self._tickets:
+            device = ticket.run.found.status.st_dev
+            if device not in self._directories:
+                try:
+                    self._directories[device] = os.open(os.curdir, DIRECTORY_FLAGS, dir_fd=ticket.run.found.directory)
+                except OSError:
+                    return False
+        return True
+
+    def _close(self) -> None:
+        while self._directories:
+            with suppress(OSError):  # Nothing was written through it.
+                os.close(self._directories.popitem()[1])
 
     # ---- content ----
 
@@ -171,10 +226,11 @@ class Batch:
         self._cut(self._files(self._live()))
         self._flush_sizes()
         self._hide()
-        for ticket in self._live():
+        self._rows.unlink()
+        for ticket in self._alone():
             self._take(ticket, "remove", ticket.run.unlink)
         self._flush_names()
-        self._step_done()
+        self._rows.put_back()
 
     def _cut(self, files: list[tuple[Ticket, FileRun]]) -> None:
         """Give the blocks back, some files at a time: a file system may tell the device of each, and wait for that."""
@@ -206,21 +262,29 @@ class Batch:
             raise faults[0]
 
     def _hide(self) -> None:
-        crowd = Counter(ticket.run.found.directory for ticket in self._live())
-        lengths = {
-            ticket: iter(_free_lengths(ticket.run.name_lengths(), crowd[ticket.run.found.directory]))
-            for ticket in self._live()
-        }
-        while lengths:
-            hidden = False
-            for ticket, rest in list(lengths.items()):
-                length = next(rest, None)
-                if ticket.report is not None or length is None or not self._hide_once(ticket, length):
-                    del lengths[ticket]
-                else:
-                    hidden = True
-            if hidden:
-                self._flush_names()
+        live = self._live()
+        crowd = Counter(ticket.run.found.directory for ticket in live)
+        lengths = {each: _free_lengths(each.run.name_lengths(), crowd[each.run.found.directory]) for each in live}
+        self._rows = NameRows((each.run, lengths[each]) for each in live if self._shares)
+        ended: set[Ticket] = set()
+        for turn in range(max(map(len, lengths.values()), default=0)):
+            self._hide_rows(turn)
+            for ticket in self._alone():
+                if ticket not in ended and (
+                    turn >= len(lengths[ticket]) or not self._hide_once(ticket, lengths[ticket][turn])
+                ):
+                    ended.add(ticket)
+            self._flush_names()
+
+    def _hide_rows(self, turn: int) -> None:
+        for run, error in self._rows.hide(turn):
+            ticket = next(each for each in self._tickets if each.run is run)
+            self._leave(ticket, run.removal_failure(error).report)
+
+    def _alone(self) -> list[Ticket]:
+        """Those who take the steps on their names by themselves."""
+        live = self._live()
+        return live if len(self._rows) == 0 else [each for each in live if each.run not in self._rows]
 
     def _hide_once(self, ticket: Ticket, length: int) -> bool:
         try:
@@ -230,9 +294,12 @@ class Batch:
             return False
 
     def _flush_names(self) -> None:
+        if self._is_stopped:
+            raise KeyboardInterrupt
         live = self._live()
         if self._flush_shared(live):
             return
+        self._rows.put_back()
         by_directory: dict[int, list[Ticket]] = {}
         for ticket in live:
             by_directory.setdefault(ticket.run.found.directory, []).append(ticket)

@@ -2,7 +2,8 @@
 
 The file holds a header and two slots that are written in turn. Each slot is a whole state with a number and a
 checksum, so a write that was torn leaves the state before it. A state has the counts so far and the files that the
-batch at hand has begun, as device and inode; what they were called is what a run is there to remove, and is not kept.
+batches at hand (one on its way out, one being overwritten) have begun, as device and inode; what they were called is
+what a run is there to remove, and is not kept.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC |
 
 @dataclass(slots=True)
 class Begun:
-    """A file of the batch at hand.
+    """A file of a batch at hand.
 
     Attributes:
         device, inode: Which file it is.
@@ -50,7 +51,7 @@ class State:
 
     Attributes:
         counts: Files done so far by outcome, earlier runs included.
-        begun: Files of the batch at hand.
+        begun: Files of the batches at hand.
     """
 
     counts: dict[str, int] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from .target import same_file
 __all__ = [
     "ALPHABET_SIZE",
     "NameReplacedError",
+    "give_back",
     "is_ours",
     "lengths",
     "random_name",
@@ -78,7 +79,7 @@ def _make_placeholder(directory: int, length: int) -> str:
     raise OSError(errno.EEXIST, "no free random name was found")
 
 
-def _give_back(directory: int, hidden: str, name: str) -> NameReplacedError:
+def give_back(directory: int, hidden: str, name: str) -> NameReplacedError:
     """Put a bystander that was moved by a race back under its name, never over another file. Returns what to raise."""
     try:
         # A link is not enough: directories have no second name, and some file systems have none at all.
@@ -153,7 +154,7 @@ def rename(directory: int, name: str, length: int, fd: int) -> str:
         raise NameReplacedError(name)
     hidden = _rename_to_free(directory, name, length)
     if not is_ours(directory, hidden, fd):
-        raise _give_back(directory, hidden, name)
+        raise give_back(directory, hidden, name)
     return hidden
 
 

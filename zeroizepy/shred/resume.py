@@ -50,7 +50,6 @@ class Resume:
         """
         if self._journal is None:
             return
-        self._begun, self._before = {}, {}
         for status, size_bytes in files:
             key = (status.st_dev, status.st_ino)
             begun = Begun(*key, size_bytes)
@@ -75,7 +74,9 @@ class Resume:
 
     def complete(self, report: ShredReport, status: os.stat_result) -> ShredReport:
         """Count a file of the batch, and add to its report what only an earlier run knew."""
-        before = self._before.get((status.st_dev, status.st_ino))
+        key = (status.st_dev, status.st_ino)
+        self._begun.pop(key, None)
+        before = self._before.pop(key, None)
         if before is not None:
             report = replace(report, notes=(*report.notes, "resumed"))
             self.resumed += report.unlinked

@@ -8,7 +8,7 @@ import resource
 import time
 import warnings
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from .folders import Folders
 from .name_steps import NameRun
 from .passes import SpanWriter
 from .plan import warning_text
+from .removal import Load, Removal, Taken
 from .report import ShredReport
 from .resume import Resume
 from .roots import Root, TreeOptions, open_journal, open_root
@@ -74,22 +75,14 @@ def shred_directory(path: str, options: TreeOptions) -> TreeReport:
 
 
 def _room_for_files() -> int:
-    """How many descriptors a batch may take: files and their directories."""
+    """How many descriptors two batches may take: files and their directories."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         used = len(os.listdir("/dev/fd"))
     except OSError:
         used = _SPARE_DESCRIPTORS
-    most = 2 * _BATCH_FILES
+    most = 4 * (_BATCH_FILES + 1)
     return most if limit == resource.RLIM_INFINITY else max(4, min(most, limit - used - _SPARE_DESCRIPTORS))
-
-
-@dataclass(eq=False, slots=True)
-class _Taken:
-    """A place in the batch, and where the walk met what has it."""
-
-    ticket: Ticket
-    member: Member
 
 
 class _TreeRun:
@@ -114,10 +107,9 @@ class _TreeRun:
             room=min(_FOLDERS_AT_A_TIME, self._room // 2),
             shares=options.one_file_system and can_share([self._look_around(root.folder.fd).mount.file_system]),
         )
-        self._taken: list[_Taken] = []
-        self._finished: deque[_Taken] = deque()  # Done with, and not in the tally yet.
-        self._inodes: set[tuple[int, int]] = set()
-        self._batch_bytes = 0
+        self._load = Load()
+        self._leaving: Load | None = None
+        self._finished: deque[Taken] = deque()  # Done with, and not in the tally yet.
         self._writer: SpanWriter | None = None
         self._number = 0
         self._done_bytes = 0
@@ -129,15 +121,13 @@ class _TreeRun:
         try:
             self._go_through()
         except BaseException as error:
-            for each in self._finished:
-                if each.ticket.report is not None:
-                    self._tally.add(each.ticket.report)
+            self._give_up()
             text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
             # Assigned by name because most builtin types do not declare it.
             vars(error)["report"] = self._report(self._resume.earlier(), text)
             raise
         finally:
-            self._release()
+            self._give_up()
             self._walker.close()
             if self._writer is not None:
                 self._writer.close()
@@ -156,7 +146,7 @@ class _TreeRun:
                     self._folders.add(event.folder)
                     if self._folders.is_full:
                         self._commit()
-            if self._folders.is_empty and not self._taken:
+            if self._folders.is_empty and not self._load.taken and self._leaving is None:
                 return
             self._commit()
 
@@ -193,17 +183,24 @@ class _TreeRun:
             if not taken:
                 self._walker.unpin(folder)
         if taken and self._is_full():
-            self._carry_out_batch()
+            self._carry_out_batch(wait=False)
 
     def _take(self, found: target.Target, member: Member) -> bool:
         """Open an entry and put it into the batch. False when it was only to be looked at."""
-        if (found.status.st_dev, found.status.st_ino) in self._inodes:
+        key = (found.status.st_dev, found.status.st_ino)
+        if self._leaving is not None and key in self._leaving.inodes:
+            # Its name is being hidden now; or this is another one of the file, and the directory is read again.
+            if member.folder.settled is not None:
+                return False
+            self._finish()
+            found = replace(found, status=os.stat(found.name, dir_fd=found.directory, follow_symlinks=False))
+        if key in self._load.inodes:
             self._carry_out_batch()  # The other name of this file goes first, and then it has one less.
             found = replace(found, status=os.stat(found.name, dir_fd=found.directory, follow_symlinks=False))
         try:
             fd = self._open(found)
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._taken:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not (self._load.taken or self._leaving):
                 raise
             self._carry_out_batch()  # Somebody else has taken descriptors; the batch gives its own back.
             fd = self._open(found)
@@ -252,15 +249,17 @@ class _TreeRun:
             run.progress = lambda _done, _total: self._tell()
         self._number += 1
         status = run.found.status
-        self._taken.append(_Taken(Ticket(run, around.mount.file_system, self._number), member))
-        self._inodes.add((status.st_dev, status.st_ino))
-        self._batch_bytes += size_bytes
+        self._load.taken.append(Taken(Ticket(run, around.mount.file_system, self._number), member))
+        self._load.inodes.add((status.st_dev, status.st_ino))
+        self._load.folders.add(member.folder)
+        self._load.size_bytes += size_bytes
 
     def _is_full(self) -> bool:
-        # Each file has a descriptor, and at the worst a directory of its own.
-        if len(self._taken) >= min(_BATCH_FILES, self._room // 2):
+        load = self._load
+        # Two batches are open at a time, with a descriptor for each file and directory.
+        if len(load.taken) >= _BATCH_FILES or len(load.taken) + len(load.folders) >= self._room // 2 - 1:
             return True
-        return self._batch_bytes > (_ALONE_BYTES if len(self._taken) == 1 else _BATCH_BYTES)
+        return load.size_bytes > (_ALONE_BYTES if len(load.taken) == 1 else _BATCH_BYTES)
 
     def _pass_by(self, obstacle: Obstacle) -> None:
         """Count a directory that is not entered, or that could not be read to its end."""
@@ -279,34 +278,66 @@ class _TreeRun:
 
     # ---- the batch ----
 
-    def _carry_out_batch(self) -> None:
-        if not self._taken:
-            return
-        tickets = [each.ticket for each in self._taken]
+    def _carry_out_batch(self, *, wait: bool = True) -> None:
+        """Overwrite the batch, and remove it.
+
+        Args:
+            wait: Whether for the removal, too; without, another batch can be taken meanwhile.
+        """
+        if self._load.taken:
+            self._overwrite(self._load)
+        if wait:
+            self._finish()
+
+    def _overwrite(self, load: Load) -> None:
+        tickets = [each.ticket for each in load.taken]
         runs = [each.run for each in tickets if isinstance(each.run, FileRun)]
         self._resume.begin((run.found.status, run.plan.size_bytes) for run in runs)
         batch = Batch(tickets, self._get_writer, lambda: self._resume.settle(tickets), self._tell)
         try:
-            batch.carry_out()
-        finally:
-            self._finished.extend(self._taken)
-            self._release()
+            batch.overwrite()
+            self._finish()  # One removal at a time.
+            load.removal = Removal(batch)
+            self._leaving, self._load = load, Load()
+        except BaseException:
+            batch.abandon()
+            raise
+        load.removal.start()
+
+    def _finish(self) -> None:
+        """Wait for the removal that is under way, and count what became of its files."""
+        load = self._leaving
+        if load is None or load.removal is None:
+            return
+        load.removal.join()
+        self._put_by(load)
+        self._leaving = None
         while self._finished:
             each = self._finished.popleft()
             if each.ticket.report is not None:
                 self._count(self._resume.complete(each.ticket.report, each.ticket.run.found.status), each.member)
         self._tell()
 
-    def _release(self) -> None:
-        """Give the descriptors of the batch back; each once, also when this is interrupted and called again."""
-        while self._taken:
-            each = self._taken.pop()
+    def _give_up(self) -> None:
+        """End what is under way, count what came of it, and give all descriptors back. Idempotent."""
+        if self._leaving is not None and self._leaving.removal is not None:
+            self._leaving.removal.stop()
+        for load in filter(None, (self._leaving, self._load)):
+            self._put_by(load)
+        while self._finished:
+            report = self._finished.popleft().ticket.report
+            if report is not None:
+                self._tally.add(report)
+
+    def _put_by(self, load: Load) -> None:
+        """Give the descriptors of a batch back; each once, also when this is interrupted and called again."""
+        while load.taken:
+            each = load.taken.popleft()
+            self._finished.append(each)
             run = each.ticket.run
             os.close(run.fd)
             self._walker.unpin(each.member.folder)
             self._done_bytes += run.done_bytes if isinstance(run, FileRun) else 0
-        self._inodes.clear()
-        self._batch_bytes = 0
 
     def _get_writer(self) -> SpanWriter:
         if self._writer is None:
@@ -324,7 +355,7 @@ class _TreeRun:
 
     def _tell(self) -> None:
         if self._options.progress is not None:
-            running = sum(each.ticket.run.done_bytes for each in self._taken if isinstance(each.ticket.run, FileRun))
+            running = self._load.done_bytes + (self._leaving.done_bytes if self._leaving else 0)
             self._options.progress(sum(self._tally.verdicts.values()), self._done_bytes + running)
 
     def _report(self, earlier: dict[str, int], error: str | None) -> TreeReport:
