@@ -346,6 +346,42 @@ int64_t zpy_file_attribute_bytes(int fd, char const *name);
 /* Flush the whole file system that fd is on. From Linux 5.8 on it tells of errors since fd was opened. */
 int zpy_file_sync_all(int fd);
 
+enum zpy_extent_limit {
+    ZPY_EXTENTS = 64
+};
+
+/* One piece of a file, as FIEMAP tells it. */
+struct zpy_extent {
+    uint64_t offset;
+    uint64_t place; /* On the device. */
+    uint64_t length;
+    uint32_t flags; /* FIEMAP_EXTENT_ bits */
+};
+
+struct zpy_extents {
+    int count;   /* -1: the file system would not say. */
+    int is_last; /* Behind these there are no more. */
+    struct zpy_extent extent[ZPY_EXTENTS];
+};
+
+/* What the system says of an open file beyond fstat(2). */
+struct zpy_file_view {
+    int64_t flags;           /* Of chattr(1); -1 where there are none. */
+    int64_t attribute_bytes; /* Of the list of the names of its extended attributes; -1: unknown. */
+    int open_elsewhere;      /* Whether another descriptor or a mapping of it is open; -1: unknown. */
+    struct zpy_extents extents;
+};
+
+/* Ask for the first extents from offset start on. No dirty page is written: a flush here would put bytes on the device that
+ * are not there yet. */
+int zpy_file_extents(int fd, uint64_t start, struct zpy_extents *out);
+/* Ask all of it. Neither content nor offset is touched. notice: the signal that tells of another program's open at this very
+ * moment. */
+int zpy_file_look(int fd, int notice, struct zpy_file_view *out);
+
+/* Cut files to nothing, so many at a time (16 at most). errors_out: for each 0, or errno. */
+int zpy_files_truncate(int const *fds, int *errors_out, size_t count, size_t threads);
+
 /* ---- the names of many open files, one step of all in a call; it makes no flush ---- */
 
 enum zpy_name_limit {

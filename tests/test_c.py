@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,7 @@ EXTRA = {
     "test_overwrite": [
         "-Wl,--wrap=zpy_os_write_at,--wrap=zpy_os_read_at,--wrap=zpy_os_direct,--wrap=zpy_os_thread_start"
     ],
+    "test_truncate": ["-Wl,--wrap=zpy_os_thread_start"],
     "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=free"],
 }
 # A leak or a race ends a program with a status of its own, whatever the environment of the tests says.
@@ -144,6 +146,15 @@ def test_sealed_cells(run: Run, backing: str, cipher: str) -> None:
 def test_names_of_many_files(run: Run) -> None:
     """Names are hidden and removed, and those of others are left alone, whatever comes between."""
     done = run("test_names")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX: ftruncate")
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+@pytest.mark.usefixtures("leaks_are_seen", "races_are_seen")
+def test_files_cut_by_several_threads(run: Run, sanitizer: str) -> None:
+    """Each file is cut once and has its answer, with as many threads as can be had."""
+    done = run("test_truncate", sanitizer=sanitizer)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 

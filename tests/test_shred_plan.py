@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zeroizepy.shred import calls, names
 from zeroizepy.shred import extents as extents_module
 from zeroizepy.shred import facts as facts_module
-from zeroizepy.shred import names
 from zeroizepy.shred.extents import ExtentMap
 from zeroizepy.shred.facts import FileFacts, Media, Mount, Surroundings, parse_mountinfo, read_facts
 from zeroizepy.shred.options import BUFFER_BYTES, RANDOM, Pattern, ShredOptions, buffer_size, parse_pattern, round_up
@@ -203,18 +203,11 @@ def test_extent_flags(flags: int, kinds: set[str]) -> None:
 
 
 @pytest.mark.parametrize(("flags", "answer"), [(0x80000, False), (0x4000, True), (0x84000, True)])
-def test_journal_attribute_of_a_file(monkeypatch: pytest.MonkeyPatch, flags: int, answer: object) -> None:
+def test_journal_attribute_of_a_file(flags: int, answer: object) -> None:
     """FS_JOURNAL_DATA_FL of linux/fs.h, as chattr +j sets it; only ext file systems are asked."""
-
-    def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
-        struct.pack_into("=i", buffer, 0, flags)
-        return 0
-
-    monkeypatch.setattr(facts_module.fcntl, "ioctl", ioctl)
-    read = facts_module._inode_flags(0)
     for kind, expected in (("ext4", answer), ("xfs", False)):
         around = Surroundings(Mount(kind, ("rw",), "0:0"), Media(), data_journal=False)
-        assert facts_module._data_journal(read, around) is expected
+        assert facts_module._data_journal(flags, around) is expected
 
 
 @pytest.mark.parametrize("own", [True, False, None])
@@ -265,60 +258,74 @@ def test_the_driver_is_asked_for_the_journal_mode(
     assert facts_module._mounted_with_data_journal(Mount(file_system, options, "7:7")) is answer
 
 
+def answer_of(pieces: list[tuple[int, int, int, int]], *, is_last: bool) -> SimpleNamespace:
+    """What the core says of some extents: offset, place, length and flags of each."""
+    fields = ("offset", "place", "length", "flags")
+    extents = [SimpleNamespace(**dict(zip(fields, each, strict=True))) for each in pieces]
+    return SimpleNamespace(count=len(extents), is_last=is_last, extent=extents)
+
+
 def test_extents_are_read_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shared extent behind the first batch is found: each call goes on where the last one ended."""
     starts: list[int] = []
 
-    def ioctl(_fd: int, _request: int, buffer: bytearray) -> int:
-        start = struct.unpack_from("=Q", buffer)[0]
+    def ask(_fd: int, start: int) -> SimpleNamespace:
         starts.append(start)
-        room = struct.unpack_from("=L", buffer, 24)[0]
-        struct.pack_into("=L", buffer, 20, room)
-        for index in range(room):
-            at = 32 + index * 56
-            last = start + index == 519
-            struct.pack_into("=QQQ", buffer, at, start + index, 7, 1)
-            struct.pack_into("=L", buffer, at + 40, 0x2001 if last else 0)
-        return 0
+        pieces = [(start + index, 7, 1, 0x2001 if start + index == 191 else 0) for index in range(64)]
+        return answer_of(pieces, is_last=start == 128)
 
-    monkeypatch.setattr(extents_module.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(calls, "extents_from", ask)
     found = extents_module.read_extents(0)
     assert found is not None
-    assert (found.kinds, len(found.offsets), found.end) == ({"shared"}, 520, 520)
-    assert starts == [0, 8, 264]
+    assert (found.kinds, len(found.offsets), found.end) == ({"shared"}, 192, 192)
+    assert starts == [0, 64, 128]
+
+
+def test_a_file_in_many_pieces(tmp_path: Path) -> None:
+    """The real calls go on, too: a file with more pieces than one answer holds is known to its end."""
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        for number in range(200):
+            file.seek(number * 16384)
+            file.write(b"x" * 4096)
+        file.flush()
+        os.fsync(file.fileno())
+        found = extents_module.read_extents(file.fileno())
+    if found is None:
+        pytest.skip("needs a file system with FIEMAP")
+    assert (found.offsets[-1], found.end) == (199 * 16384, 199 * 16384 + 4096)
+    assert len(found.offsets) == 200
 
 
 def test_extents_that_do_not_get_on_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that answers with the same empty extent for ever gets no loop out of us."""
-    calls: list[int] = []
+    starts: list[int] = []
 
-    def ioctl(_fd: int, request: int, buffer: bytearray) -> int:
-        calls.append(request)
-        assert len(calls) < 9
-        struct.pack_into("=L", buffer, 20, 1)
-        return 0
+    def ask(_fd: int, start: int) -> SimpleNamespace:
+        starts.append(start)
+        assert len(starts) < 9
+        return answer_of([(0, 0, 0, 0)], is_last=False)
 
-    monkeypatch.setattr(extents_module.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(calls, "extents_from", ask)
     assert extents_module.read_extents(0) is None
 
 
-def test_an_ioctl_without_answer_is_an_unknown_fact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where the kernel refuses to answer, the facts say unknown and not good."""
-
-    def refuse(*_arguments: object) -> int:
-        raise OSError(25, "refused")
-
-    path = tmp_path / "file"
-    path.write_bytes(b"x" * 9000)
-    monkeypatch.setattr(facts_module.fcntl, "ioctl", refuse)
+@pytest.mark.parametrize("has_calls", [True, False])
+def test_a_question_without_answer_is_an_unknown_fact(monkeypatch: pytest.MonkeyPatch, *, has_calls: bool) -> None:
+    """Where the kernel refuses to answer, or has no such calls, the facts say unknown and not good."""
     monkeypatch.setattr(facts_module, "mount_of", lambda _fd: Mount("ext4", ("rw",), "0:0"))
-    fd = os.open(path, os.O_RDONLY)
+    if not has_calls:
+        core = SimpleNamespace(zpy_file_look=lambda *_: 1, ZPY_OK=0)
+        monkeypatch.setattr(calls, "lib", core)
+    fd = os.open("/proc/self/status", os.O_RDONLY)
     try:
         facts = read_facts(fd)
     finally:
         os.close(fd)
     assert (facts.extents, facts.data_journal) == (None, None)
-    assert make_plan("path", facts, options()).reasons == ("journal_mode_unknown", "extents_unknown")
+    assert has_calls or facts.open_elsewhere is None
+    expected = ("journal_mode_unknown", "extents_unknown")
+    assert make_plan("path", replace(facts, size_bytes=9000), options()).reasons == expected
 
 
 def test_facts_of_a_real_file(tmp_path: Path) -> None:

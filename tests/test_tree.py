@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -478,39 +477,50 @@ def test_a_run_with_few_descriptors(root: Path) -> None:
     assert (report.unlinked, report.failed) == (200, 0)
 
 
-@pytest.mark.parametrize("after", [0, 2])
-def test_without_threads(root: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Where no thread, or no further one, can be started, the same is done."""
-    start, started = threading.Thread.start, []
+def test_without_threads(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started, the same is done."""
 
-    def refused(thread: threading.Thread) -> None:
-        if len(started) >= after:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     fill(root, 60)
     report = shred_tree(root, passes=1, pattern="zeros")
-    assert (report.unlinked, report.failed, root.exists(), len(started)) == (60, 0, False, after)
+    assert (report.unlinked, report.failed, root.exists()) == (60, 0, False)
 
 
 def test_what_goes_wrong_in_a_helper_ends_the_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that is no failure of a file is raised, whichever thread met it, with the report."""
-    cut = steps.FileRun.truncate
 
-    def failing(run: steps.FileRun) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise MemoryError
-        time.sleep(0.05)
-        cut(run)
+    def failing(*_: object) -> list[int]:
+        assert threading.current_thread() is not threading.main_thread()
+        raise MemoryError
 
-    monkeypatch.setattr(steps.FileRun, "truncate", failing)
+    monkeypatch.setattr(calls, "truncate_files", failing)
+    monkeypatch.setattr(trees, "_BATCH_FILES", 20)
     fill(root, 60)
+    descriptors = len(os.listdir("/dev/fd"))
     with pytest.raises(MemoryError) as caught:
         shred_tree(root, passes=1)
     assert vars(caught.value)["report"].unlinked == 0
     assert len(list(root.rglob("file-*"))) == 60
+    assert len(os.listdir("/dev/fd")) == descriptors
+
+
+def test_one_file_that_cannot_be_cut(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays, by its name, with its error; the others of the batch go."""
+    cut = calls.truncate_files
+
+    def failing(fds: list[int], threads: int) -> list[int]:
+        return [errno.EIO, *cut(fds[1:], threads)]
+
+    monkeypatch.setattr(calls, "truncate_files", failing)
+    fill(root, 30)
+    report = shred_tree(root, passes=1)
+    (failure,) = report.failures
+    assert (failure.unlinked, failure.reasons[-1]) == (False, "failed:remove:EIO")
+    assert os.path.getsize(failure.path) > 0
+    assert report.unlinked == 29
 
 
 def test_one_warning_for_all(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import threading
-from collections import Counter, deque
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroizepy.exceptions import SecureWipeError
 
-from . import calls, names
+from . import attributes, calls, names
 from .name_rows import NameRows
 from .passes import flush
 from .steps import FileRun
@@ -36,8 +35,8 @@ __all__ = ["SHARED_FROM", "Batch", "Ticket", "can_share"]
 SHARED_FROM = 8
 """Fewer files are flushed one by one: syncfs also waits for what other programs have written."""
 
-_CUTTERS = 7
-"""Threads that help to give blocks back."""
+_CUTTERS = 8
+"""Files that give their blocks back at a time."""
 
 _SHARING = frozenset({"btrfs", "exfat", "ext2", "ext3", "ext4", "overlay", "tmpfs", "vfat", "xfs"})
 """File systems on which syncfs waits until all data has been handed to the device.
@@ -234,32 +233,17 @@ class Batch:
 
     def _cut(self, files: list[tuple[Ticket, FileRun]]) -> None:
         """Give the blocks back, some files at a time: a file system may tell the device of each, and wait for that."""
-        todo = deque(files)
-        faults: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                while todo:
-                    ticket, run = todo.popleft()
-                    self._take(ticket, "remove", run.truncate)
-            except IndexError:
-                pass  # Another took the last one.
-            except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits for this one.
-                faults.append(error)
-
-        helpers = [threading.Thread(target=work) for _ in range(min(_CUTTERS, len(files) // SHARED_FROM))]
-        try:
-            with suppress(RuntimeError):  # No thread to be had: then there are fewer, or none.
-                for helper in helpers:
-                    helper.start()
-            work()
-        finally:
-            todo.clear()
-            for helper in helpers:
-                if helper.ident is not None:
-                    helper.join()
-        if faults:
-            raise faults[0]
+        cut = []
+        for ticket, run in files:
+            if not run.plan.truncate:
+                self._take(ticket, "remove", run.truncate)
+                continue
+            attributes.remove(run.fd, run.facts.attributes)
+            cut.append((ticket, run))
+        errors = calls.truncate_files([run.fd for _, run in cut], _CUTTERS)
+        for (ticket, run), number in zip(cut, errors, strict=True):
+            if number:
+                self._leave(ticket, run.removal_failure(OSError(number, os.strerror(number))).report)
 
     def _hide(self) -> None:
         live = self._live()

@@ -10,17 +10,19 @@ import errno
 import fcntl
 import glob
 import os
+import platform
 import re
 import stat
 import struct
 from dataclasses import dataclass
 
-from .facts import _READ_BIT, Media, media_of
+from .facts import Media, media_of
 
 __all__ = ["DeviceFacts", "Identity", "has_swap_signature", "identify", "read_device_facts"]
 
 _SYS = "/sys"
 _PROC = "/proc"
+_READ_BIT = 1 << 30 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 2 << 30
 _BLKGETSIZE64 = _READ_BIT | struct.calcsize("N") << 16 | 0x12 << 8 | 114
 _BLKGETDISKSEQ = _READ_BIT | 8 << 16 | 0x12 << 8 | 128
 _SECTOR_BYTES = 512

@@ -5,15 +5,25 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zeroizepy._lib import ffi, lib, system_error_number
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["attribute_bytes", "open_beneath", "rename_noreplace", "sync_file_system", "zero_journal"]
+__all__ = [
+    "attribute_bytes",
+    "extents_from",
+    "look",
+    "open_beneath",
+    "rename_noreplace",
+    "sync_file_system",
+    "truncate_files",
+    "zero_journal",
+]
 
 _CHECKPOINT = 1 << 30 | struct.calcsize("=I") << 16 | ord("f") << 8 | 43
 _CHECKPOINT_ZEROOUT = 2
@@ -78,6 +88,41 @@ def sync_file_system(fd: int) -> None:
     status = lib.zpy_file_sync_all(fd)
     if status != lib.ZPY_OK:
         _fail(status)
+
+
+def look(fd: int) -> Any:
+    """What the system says of an open file, as a `struct zpy_file_view`; of nothing where it has no such calls.
+
+    A write lease, which is not granted on a file that another descriptor or a mapping has open, is given back at once.
+    Whoever opens the file in that instant waits for that; the signal that tells of it is one that nobody is ended by.
+
+    Source: ioctl_iflags(2), flistxattr(2), fcntl(2) with F_SETLEASE, filesystems/fiemap.rst of the kernel.
+    """
+    view = ffi.new("struct zpy_file_view *")
+    if lib.zpy_file_look(fd, getattr(signal, "SIGURG", 0), view) != lib.ZPY_OK:
+        view.flags = view.attribute_bytes = view.open_elsewhere = view.extents.count = -1
+    return view
+
+
+def extents_from(fd: int, start: int) -> Any:
+    """The first extents of a file from an offset on, as a `struct zpy_extents`."""
+    found = ffi.new("struct zpy_extents *")
+    if lib.zpy_file_extents(fd, start, found) != lib.ZPY_OK:
+        found.count = -1
+    return found
+
+
+def truncate_files(fds: list[int], threads: int) -> list[int]:
+    """Cut open files to nothing, some at a time. Returns for each 0, or the number of its error.
+
+    Raises:
+        OSError: ENOSYS: there is no such call here.
+    """
+    errors = ffi.new("int[]", len(fds))
+    status = lib.zpy_files_truncate(fds, errors, len(fds), threads)
+    if status != lib.ZPY_OK:
+        _fail(status)
+    return ffi.unpack(errors, len(fds)) if fds else []
 
 
 def attribute_bytes(fd: int, name: str) -> int:

@@ -6,25 +6,21 @@ Source: linux/fiemap.h and Documentation/filesystems/fiemap.rst of the kernel; l
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import struct
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from . import calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["NOWHERE", "ExtentMap", "data_ranges", "is_kept", "read_extents"]
 
-_FIEMAP = 0xC020660B
-_FIEMAP_HEAD = struct.Struct("=QQLLLL")
-_FIEMAP_EXTENT = struct.Struct("=QQQQQLLLL")
-_EXTENTS_EACH_CALL = 256
-_EXTENTS_FIRST_CALL = 8
-_LAST, _UNKNOWN, _DELALLOC, _ENCODED, _ENCRYPTED, _NOT_ALIGNED, _INLINE, _TAIL, _UNWRITTEN, _SHARED = (
-    0x1, 0x2, 0x4, 0x8, 0x80, 0x100, 0x200, 0x400, 0x800, 0x2000,
+_UNKNOWN, _DELALLOC, _ENCODED, _ENCRYPTED, _NOT_ALIGNED, _INLINE, _TAIL, _UNWRITTEN, _SHARED = (
+    0x2, 0x4, 0x8, 0x80, 0x100, 0x200, 0x400, 0x800, 0x2000,
 )  # fmt: skip
 
 MAX_EXTENTS = 1 << 20
@@ -72,7 +68,8 @@ class ExtentMap:
         return self.offsets[-1] + self.lengths[-1] if self.offsets else 0
 
 
-def extent_kinds(flags: int) -> set[str]:
+@lru_cache
+def extent_kinds(flags: int) -> frozenset[str]:
     """Names for the flags of one extent that matter here."""
     kinds = set()
     if flags & _SHARED:
@@ -87,10 +84,10 @@ def extent_kinds(flags: int) -> set[str]:
         kinds.add("delayed")
     elif flags & _UNKNOWN:
         kinds.add("unknown")
-    return kinds
+    return frozenset(kinds)
 
 
-def read_extents(fd: int, *, written_only: bool = False) -> ExtentMap | None:
+def read_extents(fd: int, *, written_only: bool = False, first: Any = None) -> ExtentMap | None:
     """Ask for all extents of a file. None when the file system has no FIEMAP or the file is in too many pieces.
 
     Dirty pages are left where they are: a flush here would put bytes on the device that are not there yet.
@@ -98,32 +95,25 @@ def read_extents(fd: int, *, written_only: bool = False) -> ExtentMap | None:
     Args:
         fd: The file.
         written_only: Blocks that are preallocated, which keep what they held, count as having no place.
+        first: What `calls.extents_from` said from offset 0 on; None to ask.
     """
     unplaced = _DELALLOC | _UNKNOWN | (_UNWRITTEN if written_only else 0)
-    found, kinds, start = ExtentMap(), set[str](), 0
-    while len(found.offsets) <= MAX_EXTENTS:
-        # Most files have few, and clearing room for many takes longer than the call.
-        room = _EXTENTS_EACH_CALL if start else _EXTENTS_FIRST_CALL
-        buffer = bytearray(_FIEMAP_HEAD.size + room * _FIEMAP_EXTENT.size)
-        _FIEMAP_HEAD.pack_into(buffer, 0, start, NOWHERE - start, 0, 0, room, 0)
-        try:
-            fcntl.ioctl(fd, _FIEMAP, buffer)
-        except OSError:
-            return None
-        mapped = _FIEMAP_HEAD.unpack_from(buffer)[3]
-        last = not mapped
-        for index in range(mapped):
-            at = _FIEMAP_HEAD.size + index * _FIEMAP_EXTENT.size
-            offset, place, length, _, _, flags, _, _, _ = _FIEMAP_EXTENT.unpack_from(buffer, at)
+    found, start = ExtentMap(), 0
+    answer = calls.extents_from(fd, 0) if first is None else first
+    while answer.count >= 0:
+        for index in range(answer.count):
+            each = answer.extent[index]
+            offset, length, flags = each.offset, each.length, each.flags
             if offset + length <= start:
                 return None  # A file system that does not get on would keep us here for ever.
-            kinds |= extent_kinds(flags)
-            found.add(offset, NOWHERE if flags & unplaced else place, length)
+            found.kinds |= extent_kinds(flags)
+            found.add(offset, NOWHERE if flags & unplaced else each.place, length)
             start = offset + length
-            last = last or bool(flags & _LAST)
-        if last:
-            found.kinds = frozenset(kinds)
-            return found if len(found.offsets) <= MAX_EXTENTS else None
+        if len(found.offsets) > MAX_EXTENTS:
+            return None
+        if answer.is_last:
+            return found
+        answer = calls.extents_from(fd, start)
     return None
 
 

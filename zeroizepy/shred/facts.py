@@ -6,15 +6,11 @@ question gets no answer the fact is `unknown` or None, and the plan takes that f
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import platform
-import signal
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import calls
 from .extents import read_extents
 
 if TYPE_CHECKING:
@@ -33,8 +29,6 @@ __all__ = [
     "read_facts",
 ]
 
-_READ_BIT = 1 << 30 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 2 << 30
-_GETFLAGS = _READ_BIT | struct.calcsize("l") << 16 | ord("f") << 8 | 1
 _IMMUTABLE_FLAG, _APPEND_FLAG, _ENCRYPTED_FLAG, _JOURNAL_DATA_FLAG, _NOCOW_FLAG = 0x10, 0x20, 0x800, 0x4000, 0x800000
 
 _SYS_BLOCK = "/sys/dev/block"
@@ -76,11 +70,13 @@ class Surroundings:
         mount: The mount.
         media: The block device below.
         data_journal: All data goes through the journal of an ext file system; None when unknown, and on others.
+        block_bytes: The file system's unit of space.
     """
 
     mount: Mount
     media: Media
     data_journal: bool | None
+    block_bytes: int = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +181,9 @@ def _mounted_with_data_journal(mount: Mount) -> bool | None:
     return False if mount.file_system == "ext2" and os.path.isdir(_PROC_FS) else None
 
 
-def _inode_flags(fd: int) -> int | None:
-    """The flags that chattr(1) sets; None where the file system has none."""
-    answer = bytearray(struct.calcsize("l"))
-    try:
-        fcntl.ioctl(fd, _GETFLAGS, answer)
-    except OSError:
-        return None
-    # The kernel writes an int here, whatever the request number says.
-    return int(struct.unpack_from("=i", answer)[0])
-
-
 def locks_out(fd: int) -> str | None:
     """The attribute that keeps a file from being written, `immutable` or `append_only`, or None."""
-    flags = _inode_flags(fd) or 0
+    flags = max(0, calls.look(fd).flags)
     return "immutable" if flags & _IMMUTABLE_FLAG else "append_only" if flags & _APPEND_FLAG else None
 
 
@@ -221,29 +206,20 @@ def _attributes(fd: int) -> tuple[str, ...]:
 
 
 def is_open_elsewhere(fd: int) -> bool | None:
-    """Whether there is another open descriptor or a mapping of the file: then no write lease is granted.
+    """Whether there is another open descriptor or a mapping of the file; None when the system would not say."""
+    return _told(calls.look(fd).open_elsewhere)
 
-    The lease is given back at once. Whoever opens the file in that instant waits for that; the signal that tells of it
-    is one that nobody is ended by.
 
-    Source: fcntl(2), F_SETLEASE.
-    """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
+def _told(answer: int) -> bool | None:
+    return None if answer < 0 else bool(answer)
 
 
 def look_around(fd: int) -> Surroundings:
     """Ask what holds for all files of the mount that `fd` is on."""
     mount = mount_of(fd)
     is_ext = mount.file_system in ("ext2", "ext3", "ext4")
-    return Surroundings(mount, media_of(mount.device), _mounted_with_data_journal(mount) if is_ext else None)
+    journal = _mounted_with_data_journal(mount) if is_ext else None
+    return Surroundings(mount, media_of(mount.device), journal, os.fstatvfs(fd).f_bsize)
 
 
 def read_facts(fd: int, around: Surroundings | None = None) -> FileFacts:
@@ -258,18 +234,19 @@ def read_facts(fd: int, around: Surroundings | None = None) -> FileFacts:
     """
     status = os.fstat(fd)
     around = around or look_around(fd)
-    flags = _inode_flags(fd)
+    view = calls.look(fd)
+    flags = None if view.flags < 0 else int(view.flags)
     return FileFacts(
         size_bytes=status.st_size,
         allocated_bytes=status.st_blocks * 512,
         hard_links=status.st_nlink,
         file_system=around.mount.file_system,
         data_journal=_data_journal(flags, around),
-        extents=read_extents(fd),
+        extents=read_extents(fd, first=view.extents),
         media=around.media,
-        block_bytes=os.fstatvfs(fd).f_bsize,
+        block_bytes=around.block_bytes,
         no_cow=bool((flags or 0) & _NOCOW_FLAG),
         encrypted=bool((flags or 0) & _ENCRYPTED_FLAG),
-        attributes=_attributes(fd),
-        open_elsewhere=is_open_elsewhere(fd),
+        attributes=_attributes(fd) if view.attribute_bytes else (),
+        open_elsewhere=_told(view.open_elsewhere),
     )

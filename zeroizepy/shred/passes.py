@@ -109,12 +109,13 @@ class SpanWriter:
         SecureMemoryWarning: No locked memory for the key.
     """
 
-    __slots__ = ("_generator", "_key", "_patterns", "_writer", "file_number", "notes")
+    __slots__ = ("_buffer_bytes", "_generator", "_key", "_patterns", "_writer", "file_number", "notes")
 
     def __init__(self, buffer_bytes: int, *patterns: Pattern, generator: int | None = None, warn: bool = True) -> None:
         # The core reads this memory during calls, so it lives as long as the writer does.
         self._patterns: list[Any] = [_lib.ffi.from_buffer("uint8_t[]", each.data or b"") for each in patterns]
         self.file_number = 0
+        self._buffer_bytes = buffer_bytes
         self._generator = _lib.lib.zpy_generator_best() if generator is None else generator
         self.notes: tuple[str, ...] = ()
         self._key = 0
@@ -167,8 +168,8 @@ class SpanWriter:
         """
         request = self._request(fd, start, stop, stream)
         request.direct, request.skip_limit = direct, skip_limit
-        # Of a file that grows, the blocks should be allocated and its size moved on in order.
-        request.any_order = _reaches(fd, stop)
+        # Of a file that grows, the blocks should be allocated and its size moved on in order; one buffer has but one.
+        request.any_order = stop - start > self._buffer_bytes and _reaches(fd, stop)
         return self._call(_lib.lib.zpy_overwrite_span, request)
 
     def compare(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileRun", "Progress"]
 
+_FEW = 8
+
 _DEVICE_FAILURES = (errno.EIO, errno.ENODATA)
 """What a device's failure is called; ENODATA by Linux for a medium's error."""
 
@@ -89,6 +91,8 @@ class FileRun(NameRun, PassRun):
 
     # ---- what is written ----
 
+    _few_ranges: tuple[tuple[int, int], ...] | None = None  # Kept when there are few.
+
     @property
     def pass_bytes(self) -> int:
         """What each pass writes."""
@@ -101,6 +105,8 @@ class FileRun(NameRun, PassRun):
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """Where a pass writes: [start, stop) each, in whole blocks; holes, which hold nothing, are left out."""
+        if self._few_ranges is not None:
+            return iter(self._few_ranges)
         if self.facts.extents is not None:
             pieces = ((offset, offset + length) for offset, _, length in self.facts.extents.pieces())
             return cut_into_blocks(pieces, self.end)
@@ -108,6 +114,8 @@ class FileRun(NameRun, PassRun):
         return cut_into_blocks(((0, self.end),) if found is None else found, self.end)
 
     def _make_plan(self) -> ShredPlan:
+        if self.facts.extents is not None and len(self.facts.extents.offsets) <= _FEW:
+            self._few_ranges = tuple(self.ranges())
         write_bytes = sum(stop - start for start, stop in self.ranges())
         known = self.facts.extents is not None or data_ranges(self.fd, self.end) is not None
         hole_bytes = max(0, self.facts.size_bytes - write_bytes) if known else None
@@ -250,6 +258,8 @@ class FileRun(NameRun, PassRun):
         # (fallocate), which drops the pass from the page cache and leaves the old bytes where they are.
         is_flushed = (self.plan.sync or self.plan.verify) and before.end <= self.end
         after = read_extents(self.fd, written_only=is_flushed)
+        if after == before and not before.kinds:
+            return  # Most files: each piece has the place that it had, and none is of a kind to be looked at.
         if after is None:
             self.reasons.append("extents_unknown")
         elif not is_kept(before, after) or (is_flushed and _has_unplaced(after, self.end)):

@@ -122,6 +122,8 @@ def find(path: str) -> Target | None:
 
 def special_kind(mode: int) -> str | None:
     """What an entry is that is neither a file nor a directory: a reason for its report. None for a regular file."""
+    if stat.S_ISREG(mode):
+        return None
     if stat.S_ISLNK(mode):
         return "symlink"
     if stat.S_ISFIFO(mode):
@@ -130,7 +132,7 @@ def special_kind(mode: int) -> str | None:
         return "socket"
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         return "device"
-    return None if stat.S_ISREG(mode) else "not_a_file"
+    return "not_a_file"
 
 
 def check_status(path: str, status: os.stat_result, options: ShredOptions) -> None:
