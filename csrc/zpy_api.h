@@ -445,7 +445,8 @@ struct zpy_span_result {
 
 /* The faster generator here: ZPY_AEGIS128L where libsodium has it with AES instructions. */
 int zpy_generator_best(void);
-/* buffer_bytes: a multiple of 4096; somewhat more than twice as much memory is taken. Null when there is none. */
+/* buffer_bytes: a multiple of 4096. Writing takes twice as much memory; comparing takes four times as much, but no more
+ * than 16 MiB or that double, and up to 1 MiB for what it compares with. Null when there is none. */
 struct zpy_writer *zpy_writer_new(size_t buffer_bytes);
 void zpy_writer_free(struct zpy_writer *writer);
 /* Draw a key of the writer's own, in ordinary memory, for where no cell can be had; it is wiped with the writer. */

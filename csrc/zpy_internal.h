@@ -249,10 +249,35 @@ int zpy_filler_close(struct zpy_filler const *filler, struct zpy_span_request co
 /* offset: a multiple of ZPY_BLOCK_BYTES. */
 void zpy_filler_fill(struct zpy_filler const *filler, uint8_t *out, size_t length, uint64_t offset);
 
-/* ---- zpy_span.c ---- */
+/* ---- zpy_writer.c ---- */
 
 /* Whole transparent huge pages on x86-64, and on ARM with 4 KiB pages. */
 #define ZPY_LARGE_PAGE_BYTES ((size_t) 2 << 20)
+
+/* Workers on one span. A reader waits for the device and then for a processor: with many of them the device has no pause while
+ * bytes are compared. */
+#define ZPY_WRITERS ((size_t) 2)
+#define ZPY_READERS ((size_t) 16)
+
+struct zpy_writer {
+    uint8_t *mapped;
+    size_t mapped_bytes;
+    uint8_t *buffers;   /* For WRITERS, or for readers. */
+    uint8_t *scratches; /* For readers. */
+    size_t buffer_bytes;
+    size_t scratch_bytes;
+    size_t readers;
+    size_t read_bytes;   /* What each of them takes at a time. */
+    size_t used_bytes;   /* How much of the buffers, */
+    size_t used_readers; /* and how many scratches, have been written to. */
+    bool has_key;
+    uint8_t key[ZPY_STREAM_KEY_BYTES];
+};
+
+/* Call before a span of that length is gone over. */
+void zpy_writer_note_use(struct zpy_writer *writer, bool is_reading, uint64_t length);
+
+/* ---- zpy_span.c ---- */
 
 /* A part of a span that one worker moves between its buffer and the file. */
 struct zpy_chunk {

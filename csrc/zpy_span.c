@@ -5,74 +5,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 
-#define WRITERS ((size_t) 2)
-#define READERS ((size_t) 4) /* Each with half of a writer's buffer, if that is not small. */
-#define READ_BYTES ((size_t) 1 << 20)
-#define SCRATCH_BYTES ((size_t) 65536)
 #define NOWHERE UINT64_MAX
-
-struct zpy_writer {
-    uint8_t *mapped;
-    size_t mapped_bytes;
-    uint8_t *buffers; /* For WRITERS or READERS. */
-    uint8_t *scratches; /* For READERS. */
-    size_t buffer_bytes;
-    size_t scratch_bytes;
-    bool has_key;
-    uint8_t key[ZPY_STREAM_KEY_BYTES];
-};
-
-/* A call with O_DIRECT on scattered small pages is cut into many requests to the device. On large pages it is not, if they
- * begin where large pages do. */
-struct zpy_writer *
-zpy_writer_new(size_t buffer_bytes)
-{
-    if (buffer_bytes == 0 || buffer_bytes % ZPY_BLOCK_BYTES != 0 || buffer_bytes > SIZE_MAX / 8) {
-        errno = EINVAL;
-        return NULL;
-    }
-    struct zpy_writer *const writer = calloc(1, sizeof *writer);
-    if (writer == NULL) {
-        return NULL;
-    }
-    writer->buffer_bytes = buffer_bytes;
-    writer->scratch_bytes = buffer_bytes < SCRATCH_BYTES ? buffer_bytes : SCRATCH_BYTES;
-    size_t const room = WRITERS * buffer_bytes < ZPY_LARGE_PAGE_BYTES ? 0 : ZPY_LARGE_PAGE_BYTES;
-    writer->mapped_bytes = room + WRITERS * buffer_bytes + READERS * writer->scratch_bytes;
-    writer->mapped = zpy_os_map(writer->mapped_bytes);
-    if (writer->mapped == NULL) {
-        free(writer);
-        return NULL;
-    }
-    writer->buffers = writer->mapped;
-    if (room != 0) {
-        writer->buffers += (room - (uintptr_t) writer->mapped % room) % room;
-        zpy_os_prefer_large_pages(writer->buffers, WRITERS * buffer_bytes);
-    }
-    writer->scratches = writer->buffers + WRITERS * buffer_bytes;
-    return writer;
-}
-
-/* A verified file was read into the buffers: they may hold old content, so they are zeroed. */
-void
-zpy_writer_free(struct zpy_writer *writer)
-{
-    if (writer != NULL) {
-        sodium_memzero(writer->buffers, WRITERS * writer->buffer_bytes + READERS * writer->scratch_bytes);
-        zpy_os_release(writer->mapped, writer->mapped_bytes);
-        sodium_memzero(writer->key, sizeof writer->key);
-        free(writer);
-    }
-}
-
-void
-zpy_writer_draw_key(struct zpy_writer *writer)
-{
-    randombytes_buf(writer->key, sizeof writer->key);
-    writer->has_key = true;
-}
 
 /* ---- what the workers share ---- */
 
@@ -328,7 +262,7 @@ help(void *argument)
 static void
 work_together(struct span *span)
 {
-    struct helper helpers[READERS];
+    struct helper helpers[ZPY_READERS];
     size_t count = 1; /* The caller is the first worker. */
     while (count < span->workers && span->stop - span->start > count * span->chunk_bytes) {
         helpers[count].span = span;
@@ -386,18 +320,15 @@ zpy_span_run(struct zpy_writer *writer, struct zpy_span_request const *request, 
     struct span span = {.writer = writer,
                         .request = request,
                         .way = way,
-                        .chunk_bytes = writer->buffer_bytes,
-                        .workers = WRITERS,
+                        .chunk_bytes = way->is_reading ? writer->read_bytes : writer->buffer_bytes,
+                        .workers = way->is_reading ? writer->readers : ZPY_WRITERS,
                         .in_turn = !way->is_reading && request->any_order == 0,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .changed = PTHREAD_COND_INITIALIZER,
                         .failed_at = NOWHERE,
                         .status = ZPY_OK};
     atomic_init(&span.direct, request->direct != 0);
-    if (way->is_reading && writer->buffer_bytes / 2 >= READ_BYTES) {
-        span.chunk_bytes = writer->buffer_bytes / 2 / ZPY_BLOCK_BYTES * ZPY_BLOCK_BYTES;
-        span.workers = READERS;
-    }
+    zpy_writer_note_use(writer, way->is_reading, request->stop - request->start);
     int const status = zpy_filler_open(&span.filler, request, writer->has_key ? writer->key : NULL);
     if (status != ZPY_OK) {
         return status;

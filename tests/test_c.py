@@ -36,7 +36,8 @@ EXTRA = {
     "test_fork": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_protect,--wrap=sodium_memzero"],
     "test_names": ["-Wl,--wrap=zpy_file_rename"],
     "test_overwrite": [
-        "-Wl,--wrap=zpy_os_write_at,--wrap=zpy_os_read_at,--wrap=zpy_os_direct,--wrap=zpy_os_thread_start"
+        "-Wl,--wrap=zpy_os_write_at,--wrap=zpy_os_read_at,--wrap=zpy_os_direct,--wrap=zpy_os_thread_start",
+        "-Wl,--wrap=zpy_os_release",
     ],
     "test_truncate": ["-Wl,--wrap=zpy_os_thread_start"],
     "test_reaper": ["-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=free"],

@@ -9,7 +9,7 @@
 #define DISK_BYTES ((size_t) 3 << 20)
 #define FD 77 /* Of no file. */
 #define SECTOR ((size_t) 512)
-#define LARGE_BYTES (((size_t) 2 << 20) + ZPY_BLOCK_BYTES) /* A buffer that is shared out to more workers for reading. */
+#define LARGE_BYTES (((size_t) 2 << 20) + ZPY_BLOCK_BYTES) /* More than one large page. */
 
 struct area {
     uint64_t start;
@@ -25,6 +25,7 @@ static struct {
     bool refuses_direct;
     size_t short_bytes; /* Calls move so many at most; 0: all. */
     bool has_no_threads;
+    unsigned int threads; /* Started. */
     atomic_bool is_direct;
     atomic_uint calls;
     atomic_uint cached_calls; /* Without O_DIRECT. */
@@ -118,7 +119,21 @@ int __real_zpy_os_thread_start(pthread_t *thread_out, size_t stack_bytes, void *
 int
 __wrap_zpy_os_thread_start(pthread_t *thread_out, size_t stack_bytes, void *(*run)(void *), void *argument)
 {
+    disk.threads += !disk.has_no_threads;
     return disk.has_no_threads ? EAGAIN : __real_zpy_os_thread_start(thread_out, stack_bytes, run, argument);
+}
+
+static bool is_freeing_a_writer;
+
+void __real_zpy_os_release(uint8_t *base, size_t bytes);
+
+void
+__wrap_zpy_os_release(uint8_t *base, size_t bytes)
+{
+    if (is_freeing_a_writer) {
+        CHECK(sodium_is_zero(base, bytes)); /* Of what was read no byte is left. */
+    }
+    __real_zpy_os_release(base, bytes);
 }
 
 /* ---- shorthand ---- */
@@ -144,7 +159,9 @@ run(int (*function)(struct zpy_writer *, struct zpy_span_request const *, struct
     struct zpy_writer *const writer = zpy_writer_new(buffer_bytes);
     CHECK(writer != NULL);
     CHECK_EQUAL(function(writer, &request, &result), expected);
+    is_freeing_a_writer = true;
     zpy_writer_free(writer);
+    is_freeing_a_writer = false;
     return result;
 }
 
@@ -493,6 +510,23 @@ test_no_thread(int generator)
     CHECK_EQUAL(COMPARE(request, 8192, ZPY_OK).done_bytes, disk.size);
 }
 
+/* More are reading at once than are writing, and with large buffers each takes more at a time. */
+static void
+test_readers(int generator)
+{
+    static size_t const buffers[] = {ZPY_BLOCK_BYTES, 8192, (size_t) 1 << 18, LARGE_BYTES, (size_t) 20 << 20};
+    static unsigned int const writing[] = {1, 1, 1, 1, 0};
+    static unsigned int const reading[] = {3, 3, 3, 2, 1}; /* All but the caller, and no more than there are chunks. */
+    for (size_t index = 0; index < sizeof buffers / sizeof buffers[0]; index++) {
+        plug_in(DISK_BYTES);
+        struct zpy_span_request const request = random_span(0, disk.size, generator);
+        (void) WRITE(request, buffers[index], ZPY_OK);
+        CHECK_EQUAL(disk.threads, writing[index]);
+        CHECK_EQUAL(COMPARE(request, buffers[index], ZPY_OK).done_bytes, disk.size);
+        CHECK_EQUAL(disk.threads, writing[index] + reading[index]);
+    }
+}
+
 /* Spans that begin inside a block or end before they begin are refused, and nothing is called. */
 static void
 test_refusals(int generator)
@@ -558,6 +592,7 @@ test_generator(int generator)
     test_shift(generator);
     test_short_calls(generator);
     test_no_thread(generator);
+    test_readers(generator);
     test_refusals(generator);
     test_own_key(generator);
 }

@@ -92,7 +92,8 @@ class SpanWriter:
     secret of the caller's: who finds it can compute what was written, and nothing about what was overwritten.
 
     Args:
-        buffer_bytes: Bytes for each write call, a multiple of 4096; twice as much memory is taken, and 256 KiB.
+        buffer_bytes: Bytes for each write call, a multiple of 4096. Writing takes twice as much memory; comparing takes
+            four times as much, but no more than 16 MiB or that double, and up to 1 MiB for what it compares with.
         patterns: What each pass writes. More passes than these begin with the first again.
         generator: For random passes, ZPY_AEGIS128L or ZPY_CHACHA20; None takes the faster one.
         warn: Warn of a key that is not locked.
@@ -121,7 +122,7 @@ class SpanWriter:
         self._key = 0
         self._writer: Any = _lib.lib.zpy_writer_new(buffer_bytes)
         if self._writer == _lib.ffi.NULL:
-            raise MemoryError(f"no memory for 2 buffers of {buffer_bytes} bytes; pass a smaller chunk_size")
+            raise MemoryError(f"no memory for buffers of {buffer_bytes} bytes; pass a smaller chunk_size")
         if any(each.data is None for each in patterns):
             try:
                 self._draw_key(warn=warn)
