@@ -170,8 +170,8 @@ class CryptoKey(HeldKey):
             LockLimitError: Nothing more can be locked.
 
         AES-KWP is the same each time, carries neither algorithm nor anything else, and does not commit: that no other
-        wrapping key opens it is likely, not certain. The AES in it is OpenSSL's; both keys are in ordinary memory while it
-        runs, which is zeroed.
+        wrapping key opens it is likely, not certain. The AES in it is OpenSSL's; both keys are in ordinary memory while
+        it runs, which is zeroed.
 
         Source: HKDF-SHA256 (RFC 5869) and ChaCha20-Poly1305 (RFC 8439), in the format of docs/key-files.md; RFC 5649
         and NIST SP 800-38F for AES-KWP.
