@@ -574,7 +574,7 @@ def test_a_relative_directory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     text = f"ZEROIZEPY_STATE_DIR must be an absolute path, not '{value}'; give the whole path"
     with pytest.raises(ValueError, match=re.escape(text)):
         recover()
-    with SecureSession() as session, pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(ValueError, match=re.escape(text)), SecureSession() as session:
         session.create_temp_file(dir=tmp_path)
     assert os.listdir(tmp_path) == []
 

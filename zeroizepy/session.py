@@ -74,6 +74,7 @@ class SecureSession:
 
     Raises:
         OSError: `memory`, and there is no such storage.
+        ValueError: ZEROIZEPY_STATE_DIR is a relative path.
 
     Warns:
         UserWarning: A session that was killed left something that could not be removed.
