@@ -12,7 +12,15 @@ from zeroizepy.file import DeviceReport, overwrite_device
 from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
-from .overwriting import json_option, pattern_option, quiet_option, show_remarks, verdict_style
+from .overwriting import (
+    NOT_AS_ASKED,
+    json_option,
+    lacks_read_back,
+    pattern_option,
+    quiet_option,
+    show_remarks,
+    verdict_style,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +99,14 @@ def _finish(
         output.document(report.to_dict())
     elif report is not None and failure is None and show is not None:
         show(output, report)
-    status = 0 if failure is None else errors.report(failure)
-    return status if output.failure is None else max(status, errors.report(output.failure))
+    status = 0
+    if failure is not None:
+        status = errors.report(failure)
+    elif report is not None and (report.verdict == "not_in_place" or lacks_read_back(report)):
+        status = NOT_AS_ASKED
+    if output.failure is None or status == errors.INTERRUPTED:
+        return status
+    return errors.report(output.failure)
 
 
 @click.command("shred-device")
@@ -124,7 +138,8 @@ def shred_device_command(
     Without --confirm it shows the device and asks, on a terminal, for its serial number
     and size. Refused is what is mounted, swap in use, part of another device, read-only,
     or of an unknown kind; then nothing is written.
-    Exit status: 0 done, 1 refused or failed, 2 no confirmation, 130 interrupted.
+    Exit status: 0 done, 1 refused or failed, 2 no confirmation, 3 done, and sectors were
+    skipped or not read back as asked, 130 interrupted.
 
     Not reached: areas that a drive hides (HPA, DCO), sectors that it has replaced, cells that a flash device (SSD, USB
     stick, card) has set aside, and layers below a virtual or loop device. For flash, encrypt from the start and destroy

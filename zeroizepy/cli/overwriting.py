@@ -10,19 +10,36 @@ import click
 from zeroizepy.file import explain
 
 if TYPE_CHECKING:
-    from zeroizepy.file import DeviceReport, ShredReport
+    from zeroizepy.file import DeviceReport, ShredReport, TreeReport
 
     from .console import Output
 
-__all__ = ["json_option", "pattern_option", "quiet_option", "show_remarks", "verdict_style"]
+__all__ = [
+    "NOT_AS_ASKED",
+    "json_option",
+    "lacks_read_back",
+    "pattern_option",
+    "quiet_option",
+    "show_remarks",
+    "verdict_style",
+]
 
 _STYLES = {"overwritten_verified": "green", "overwritten": "green", "not_in_place": "yellow", "refused": "red"}
+NOT_AS_ASKED = 3
+"""Exit status: all was done, and old bytes may remain, or it was not read back as asked."""
+
 _HEX_PREFIX = "hex:"
 
 
 def verdict_style(verdict: str) -> str:
     """The colour of a verdict."""
     return _STYLES.get(verdict, "")
+
+
+def lacks_read_back(report: ShredReport | TreeReport | DeviceReport) -> bool:
+    """Whether somebody asked for a verification that did not come about."""
+    notes = [note.partition(":")[0] for note in report.notes]
+    return "verify_cached" in notes or "device_not_read" in notes or "not_read_back" in notes
 
 
 def show_remarks(output: Output, report: ShredReport | DeviceReport) -> None:

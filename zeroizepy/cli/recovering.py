@@ -76,8 +76,8 @@ def recover_command(dry_run: bool, forget: bool, as_json: bool, quiet: bool) -> 
     ~/.local/state. When the process is gone and the journal is not, what it names is shredded: private directories with
     all that is in them, and files elsewhere that are still the same file. Anything else is left alone and named.
 
-    The exit status is 0 when there was nothing, or nothing is left; 1 when something is left. The next session of the
-    same user does the same by itself.
+    The exit status is 0 when there was nothing, or nothing is left; 1 when something is left; 130 after Ctrl-C. The
+    next session of the same user does the same by itself.
 
     What a session's programs left elsewhere, and files that were moved or replaced, are not found. The verdicts say
     what the overwrites reached.

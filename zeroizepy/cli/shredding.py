@@ -20,7 +20,7 @@ from . import errors
 from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
 from .overall import Overall
-from .overwriting import pattern_option, quiet_option, show_remarks, verdict_style
+from .overwriting import NOT_AS_ASKED, lacks_read_back, pattern_option, quiet_option, show_remarks, verdict_style
 from .trees import confirm_trees, show_tree, shred_one_tree
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["show_report", "shred_command"]
-
-NOT_AS_ASKED = 3
-"""Exit status: all was done, and old bytes of a file may remain, or it was not read back as asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class _Outcome:
             return self.failure.status
         if self.report is None or self.report.dry_run:
             return 0
-        return NOT_AS_ASKED if "not_in_place" in self.counts or _lacks_read_back(self.report) else 0
+        return NOT_AS_ASKED if "not_in_place" in self.counts or lacks_read_back(self.report) else 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -67,12 +64,6 @@ class _Outcome:
         base = {} if self.report is None else self.report.to_dict()
         error = None if self.failure is None else self.failure.fault
         return {**base, "path": self.path, "error": error}
-
-
-def _lacks_read_back(report: ShredReport | TreeReport) -> bool:
-    """Whether somebody asked for a verification that did not come about."""
-    notes = [note.partition(":")[0] for note in report.notes]
-    return "verify_cached" in notes or "device_not_read" in notes or "not_read_back" in notes
 
 
 def show_report(output: Output, report: ShredReport) -> None:
