@@ -1,149 +1,312 @@
-/* zpy_aead.c: AES-256-GCM (NIST SP 800-38D) through libsodium; key and key schedule share one slot.
+/* zpy_aead.c: messages under a key in a slot, through libsodium: AES-256-GCM (NIST SP 800-38D), whose key schedule lies behind
+ * the key in the same slot, XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) and AEGIS-256 (draft-irtf-cfrg-aegis-aead).
  *
  * A key destroyed by another thread is zeroed at once, also under a running call. Such a call finds out when it
  * drops its pin, discards what it made and answers ZPY_WIPED: nothing made with half a key is ever given out. */
 #include "zpy_internal.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define KEY_BYTES ((size_t) crypto_aead_aes256gcm_KEYBYTES)
-#define NONCE_BYTES ((size_t) crypto_aead_aes256gcm_NPUBBYTES)
-#define TAG_BYTES ((size_t) crypto_aead_aes256gcm_ABYTES)
 _Static_assert(KEY_BYTES % ZPY_ALIGN == 0, "the schedule behind the key is aligned as libsodium wants it");
+_Static_assert(KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "all algorithms have keys of one length");
 
-static crypto_aead_aes256gcm_state *
-schedule_of(uint8_t *cell_bytes)
+/* NIST SP 800-38D, section 8.3, for random nonces of 96 bits; those of the others are too long to repeat. */
+#define GCM_MESSAGES ((uint64_t) 1 << 32)
+/* RFC 8439, section 2.8: what a counter of 32 bits reaches. libsodium would go on. */
+#define CHACHA20_BYTES_MAX ((uint64_t) 64 * UINT32_MAX)
+
+/* What a message passes between caller and cipher. */
+struct message {
+    uint8_t const *in;
+    size_t length; /* Of the plaintext. */
+    uint8_t const *ad;
+    size_t ad_length;
+    uint8_t const *nonce;
+    uint8_t *out;
+};
+
+struct cipher {
+    size_t cell_bytes; /* The key, and what it was expanded to. */
+    size_t nonce_bytes;
+    size_t tag_bytes;
+    uint64_t most_bytes;
+    uint64_t most_messages;
+    /* 0 or, when the message was forged, something else. */
+    int (*seal)(uint8_t const *cell_bytes, struct message const *message);
+    int (*open)(uint8_t const *cell_bytes, struct message const *message);
+};
+
+/* ---- AES-256-GCM ---- */
+
+static crypto_aead_aes256gcm_state const *
+schedule_of(uint8_t const *cell_bytes)
 {
-    return (crypto_aead_aes256gcm_state *) (void *) (cell_bytes + KEY_BYTES);
+    return (crypto_aead_aes256gcm_state const *) (void const *) (cell_bytes + KEY_BYTES);
+}
+
+static int
+seal_gcm(uint8_t const *cell_bytes, struct message const *message)
+{
+    return crypto_aead_aes256gcm_encrypt_afternm(message->out, NULL, message->in, message->length, message->ad,
+                                                 message->ad_length, NULL, message->nonce, schedule_of(cell_bytes));
+}
+
+static int
+open_gcm(uint8_t const *cell_bytes, struct message const *message)
+{
+    return crypto_aead_aes256gcm_decrypt_afternm(message->out, NULL, NULL, message->in,
+                                                 message->length + crypto_aead_aes256gcm_ABYTES, message->ad,
+                                                 message->ad_length, message->nonce, schedule_of(cell_bytes));
+}
+
+static struct cipher const gcm = {
+    .cell_bytes = KEY_BYTES + sizeof(crypto_aead_aes256gcm_state),
+    .nonce_bytes = crypto_aead_aes256gcm_NPUBBYTES,
+    .tag_bytes = crypto_aead_aes256gcm_ABYTES,
+    .most_bytes = crypto_aead_aes256gcm_MESSAGEBYTES_MAX,
+    .most_messages = GCM_MESSAGES,
+    .seal = seal_gcm,
+    .open = open_gcm,
+};
+
+/* ---- XChaCha20-Poly1305 ---- */
+
+static int
+seal_xchacha20(uint8_t const *cell_bytes, struct message const *message)
+{
+    return crypto_aead_xchacha20poly1305_ietf_encrypt(message->out, NULL, message->in, message->length, message->ad,
+                                                      message->ad_length, NULL, message->nonce, cell_bytes);
+}
+
+static int
+open_xchacha20(uint8_t const *cell_bytes, struct message const *message)
+{
+    return crypto_aead_xchacha20poly1305_ietf_decrypt(message->out, NULL, NULL, message->in,
+                                                      message->length + crypto_aead_xchacha20poly1305_ietf_ABYTES,
+                                                      message->ad, message->ad_length, message->nonce, cell_bytes);
+}
+
+static struct cipher const xchacha20 = {
+    .cell_bytes = KEY_BYTES,
+    .nonce_bytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
+    .tag_bytes = crypto_aead_xchacha20poly1305_ietf_ABYTES,
+    .most_bytes = CHACHA20_BYTES_MAX,
+    .most_messages = UINT64_MAX,
+    .seal = seal_xchacha20,
+    .open = open_xchacha20,
+};
+
+/* ---- AEGIS-256, which libsodium has from 1.0.19 on ---- */
+
+#if defined(crypto_aead_aegis256_KEYBYTES)
+_Static_assert(KEY_BYTES == crypto_aead_aegis256_KEYBYTES, "all algorithms have keys of one length");
+
+static int
+seal_aegis(uint8_t const *cell_bytes, struct message const *message)
+{
+    return crypto_aead_aegis256_encrypt(message->out, NULL, message->in, message->length, message->ad, message->ad_length,
+                                        NULL, message->nonce, cell_bytes);
+}
+
+static int
+open_aegis(uint8_t const *cell_bytes, struct message const *message)
+{
+    return crypto_aead_aegis256_decrypt(message->out, NULL, NULL, message->in,
+                                        message->length + crypto_aead_aegis256_ABYTES, message->ad, message->ad_length,
+                                        message->nonce, cell_bytes);
+}
+
+static struct cipher const aegis = {
+    .cell_bytes = KEY_BYTES,
+    .nonce_bytes = crypto_aead_aegis256_NPUBBYTES,
+    .tag_bytes = crypto_aead_aegis256_ABYTES,
+    .most_bytes = crypto_aead_aegis256_MESSAGEBYTES_MAX,
+    .most_messages = UINT64_MAX,
+    .seal = seal_aegis,
+    .open = open_aegis,
+};
+#endif
+
+/* Null for what this libsodium or this CPU does not have. */
+static struct cipher const *
+cipher_of(int algorithm)
+{
+    switch (algorithm) {
+    case ZPY_AES_256_GCM:
+        return zpy_has_aes() ? &gcm : NULL;
+    case ZPY_XCHACHA20_POLY1305:
+        return &xchacha20;
+#if defined(crypto_aead_aegis256_KEYBYTES)
+    case ZPY_AEGIS_256:
+        return &aegis;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+int
+zpy_key_is_supported(int algorithm)
+{
+    return cipher_of(algorithm) != NULL;
+}
+
+/* ---- keys ---- */
+
+static int
+fill_key(uint64_t cell, struct cipher const *cipher, uint8_t const *key, bool random)
+{
+    uint8_t *bytes;
+    size_t length;
+    int status = zpy_cell_pin(cell, true, &bytes, &length);
+    if (status != ZPY_OK) {
+        return status;
+    }
+    if (random) {
+        randombytes_buf(bytes, KEY_BYTES);
+    } else {
+        memcpy(bytes, key, KEY_BYTES);
+    }
+    if (cipher == &gcm) {
+        crypto_aead_aes256gcm_state *const schedule = (crypto_aead_aes256gcm_state *) (void *) (bytes + KEY_BYTES);
+        status = crypto_aead_aes256gcm_beforenm(schedule, bytes) == 0 ? ZPY_OK : ZPY_UNSUPPORTED;
+        zpy_registers_clear_after_cipher();
+    }
+    int const state = zpy_cell_unpin(cell);
+    return status != ZPY_OK ? status : state;
 }
 
 int64_t
-zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns)
+zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns)
 {
-    if (!zpy_has_aes()) {
+    struct cipher const *const cipher = cipher_of(algorithm);
+    if (cipher == NULL) {
         return -ZPY_UNSUPPORTED;
     }
-    int64_t const cell =
-        zpy_cell_create(NULL, KEY_BYTES + sizeof(crypto_aead_aes256gcm_state), options & ~(uint32_t) ZPY_RANDOM, ttl_ns, 0);
+    int64_t const cell = zpy_cell_create(NULL, cipher->cell_bytes, options & ~(uint32_t) ZPY_RANDOM, ttl_ns, 0);
     if (cell < 0) {
         return cell;
     }
-    uint8_t *bytes;
-    size_t length;
-    int status = zpy_cell_pin((uint64_t) cell, true, &bytes, &length);
-    if (status == ZPY_OK) {
-        if ((options & ZPY_RANDOM) != 0) {
-            randombytes_buf(bytes, KEY_BYTES);
-        } else {
-            memcpy(bytes, key, KEY_BYTES);
-        }
-        status = crypto_aead_aes256gcm_beforenm(schedule_of(bytes), bytes) == 0 ? ZPY_OK : ZPY_UNSUPPORTED;
-        zpy_registers_clear_after_cipher();
-        int const state = zpy_cell_unpin((uint64_t) cell);
-        status = status != ZPY_OK ? status : state;
-    }
+    int const status = fill_key((uint64_t) cell, cipher, bytes, (options & ZPY_RANDOM) != 0);
     if (status != ZPY_OK) {
         (void) zpy_cell_wipe((uint64_t) cell); /* The key could not be made; why is in status. */
         return -(int64_t) status;
     }
+    *key_out = (struct zpy_key){.cell = (uint64_t) cell, .algorithm = algorithm};
     return cell;
 }
 
-/* NIST SP 800-38D, section 8.3. */
-#define NONCE_LIMIT ((uint64_t) 1 << 32)
-
-int
-zpy_key_draw_nonce(uint64_t *drawn, uint8_t *nonce_out)
+static int
+draw_nonce(struct zpy_key *key, uint64_t most_messages, uint8_t *nonce_out, size_t nonce_bytes)
 {
-    if (__atomic_fetch_add(drawn, 1, __ATOMIC_RELAXED) >= NONCE_LIMIT) {
-        (void) __atomic_fetch_sub(drawn, 1, __ATOMIC_RELAXED); /* So that it never comes round to 0. */
+    if (__atomic_fetch_add(&key->messages, 1, __ATOMIC_RELAXED) >= most_messages) {
+        (void) __atomic_fetch_sub(&key->messages, 1, __ATOMIC_RELAXED); /* So that it never comes round to 0. */
         return ZPY_NONCE_LIMIT;
     }
-    randombytes_buf(nonce_out, NONCE_BYTES);
+    zpy_nonce_draw(nonce_out, nonce_bytes);
     return ZPY_OK;
 }
 
 int
-zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                uint64_t *drawn, uint8_t *nonce_out, uint8_t *out)
+zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out)
 {
-    uint8_t *bytes;
-    if (length > crypto_aead_aes256gcm_MESSAGEBYTES_MAX) {
+    return draw_nonce(key, GCM_MESSAGES, nonce_out, crypto_aead_aes256gcm_NPUBBYTES);
+}
+
+/* ---- messages ---- */
+
+int
+zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                uint8_t *nonce_out, uint8_t *out)
+{
+    struct cipher const *const cipher = cipher_of(key->algorithm);
+    if (cipher == NULL) {
+        return ZPY_UNSUPPORTED;
+    }
+    if (length > cipher->most_bytes) {
         return ZPY_RANGE;
     }
-    int status = zpy_cell_pin_key(key, KEY_BYTES + sizeof(crypto_aead_aes256gcm_state), &bytes);
+    uint64_t const cell = key->cell;
+    uint8_t *bytes;
+    int status = zpy_cell_pin_key(cell, cipher->cell_bytes, &bytes);
     if (status != ZPY_OK) {
         return status;
     }
-    status = zpy_key_draw_nonce(drawn, nonce_out);
+    status = draw_nonce(key, cipher->most_messages, nonce_out, cipher->nonce_bytes);
     if (status == ZPY_OK) {
-        int const failed = crypto_aead_aes256gcm_encrypt_afternm(out, NULL, message, length, ad, ad_length, NULL, nonce_out,
-                                                                 schedule_of(bytes));
+        int const failed = cipher->seal(bytes, &(struct message){message, length, ad, ad_length, nonce_out, out});
         zpy_registers_clear_after_cipher();
         status = failed == 0 ? ZPY_OK : ZPY_INVALID;
     }
-    int const state = zpy_cell_unpin(key);
+    int const state = zpy_cell_unpin(cell);
     status = state != ZPY_OK ? state : status;
     if (status != ZPY_OK) {
-        sodium_memzero(out, length + TAG_BYTES);
+        sodium_memzero(out, length + cipher->tag_bytes);
     }
     return status;
 }
 
 int
-zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                 uint8_t const *nonce, uint8_t *out)
 {
-    uint8_t *bytes;
-    if (length < TAG_BYTES || length - TAG_BYTES > crypto_aead_aes256gcm_MESSAGEBYTES_MAX) {
+    struct cipher const *const cipher = cipher_of(key->algorithm);
+    if (cipher == NULL) {
+        return ZPY_UNSUPPORTED;
+    }
+    if (length < cipher->tag_bytes || length - cipher->tag_bytes > cipher->most_bytes) {
         return ZPY_RANGE;
     }
-    int status = zpy_cell_pin_key(key, KEY_BYTES + sizeof(crypto_aead_aes256gcm_state), &bytes);
+    uint64_t const cell = key->cell;
+    size_t const plain_bytes = length - cipher->tag_bytes;
+    uint8_t *bytes;
+    int status = zpy_cell_pin_key(cell, cipher->cell_bytes, &bytes);
     if (status != ZPY_OK) {
         return status;
     }
-    int const failed = crypto_aead_aes256gcm_decrypt_afternm(out, NULL, NULL, sealed, length, ad, ad_length, nonce,
-                                                             schedule_of(bytes));
+    int const failed = cipher->open(bytes, &(struct message){sealed, plain_bytes, ad, ad_length, nonce, out});
     zpy_registers_clear_after_cipher();
-    status = zpy_cell_unpin(key);
+    status = zpy_cell_unpin(cell);
     if (status == ZPY_OK && failed != 0) {
         status = ZPY_FORGED;
     }
     if (status != ZPY_OK) {
-        sodium_memzero(out, length - TAG_BYTES);
+        sodium_memzero(out, plain_bytes);
     }
     return status;
 }
 
 int
-zpy_aead_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                 uint64_t *drawn, uint8_t *nonce_out, uint8_t *out)
+zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                 uint8_t *nonce_out, uint8_t *out)
 {
-    return zpy_key_encrypt(key, message, length, ad, ad_length, drawn, nonce_out, out);
+    return zpy_key_encrypt(key, message, length, ad, ad_length, nonce_out, out);
 }
 
 int
-zpy_aead_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_aead_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t const *nonce, uint8_t *out)
 {
     return zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out);
 }
 
 int
-zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_aead_decrypt_into(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                       uint8_t const *nonce, uint64_t target)
 {
+    struct cipher const *const cipher = cipher_of(key->algorithm);
     uint8_t *out;
     size_t room;
-    if (length < TAG_BYTES) {
-        return ZPY_RANGE;
+    if (cipher == NULL || length < cipher->tag_bytes) {
+        return cipher == NULL ? ZPY_UNSUPPORTED : ZPY_RANGE;
     }
     int status = zpy_cell_pin(target, true, &out, &room);
     if (status != ZPY_OK) {
         return status;
     }
-    status = room == length - TAG_BYTES ? zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out) : ZPY_RANGE;
+    bool const fits = room == length - cipher->tag_bytes;
+    status = fits ? zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out) : ZPY_RANGE;
     int const state = zpy_cell_unpin(target);
     return status != ZPY_OK ? status : state;
 }

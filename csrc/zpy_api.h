@@ -253,27 +253,43 @@ int zpy_sink_write(uint64_t cell, size_t length, int fd);
 /* The first place at or after start where the cell's bytes stand in hay, or -1; minus 2 - zpy_status on errors. */
 int64_t zpy_scan_find(uint64_t cell, uint8_t const *hay, size_t length, size_t start);
 
-/* ---- keys: AES-256-GCM, key and schedule in one slot ---- */
+/* ---- keys for messages: each in a slot, with what it was expanded to ---- */
 
-/* Key from 32 bytes (or random with ZPY_RANDOM). Returns a handle > 0 or minus a zpy_status; ZPY_UNSUPPORTED without
- * AES instructions. The key itself is the first 32 bytes of the cell. */
-int64_t zpy_key_create(uint8_t const *key, uint32_t options, uint64_t ttl_ns);
-/* Draw a random 96-bit nonce for a key, unless it had 2^32 already: ZPY_NONCE_LIMIT. drawn counts them, exactly, whatever the
- * number of threads; one for each key. */
-int zpy_key_draw_nonce(uint64_t *drawn, uint8_t *nonce_out);
-/* nonce_out: 12 random bytes, drawn as above; out: length + 16 bytes, tag last. */
-int zpy_key_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                    uint64_t *drawn, uint8_t *nonce_out, uint8_t *out);
-/* length counts the tag; out: length - 16 bytes, zeroed when the result is not ZPY_OK. */
-int zpy_key_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+enum zpy_algorithm {
+    ZPY_ELSEWHERE = 0,          /* AES-GCM that OpenSSL does; the core only counts. */
+    ZPY_AES_256_GCM = 1,        /* NIST SP 800-38D: nonces of 12 bytes, tags of 16. */
+    ZPY_XCHACHA20_POLY1305 = 2, /* draft-irtf-cfrg-xchacha: 24 and 16. */
+    ZPY_AEGIS_256 = 3           /* draft-irtf-cfrg-aegis-aead: 32 and 32. */
+};
+
+struct zpy_key {
+    uint64_t cell;
+    uint64_t messages; /* Encrypted so far, counted exactly, whatever the number of threads. */
+    int algorithm;     /* enum zpy_algorithm */
+};
+
+/* Has this libsodium the algorithm, and this CPU what it needs? 1 or 0. */
+int zpy_key_is_supported(int algorithm);
+/* Key from 32 bytes (or random with ZPY_RANDOM), with a new cell for it. Returns its handle > 0, or minus a zpy_status and then
+ * leaves key_out alone. The key itself is the first 32 bytes of the cell. ZPY_UNSUPPORTED, here and below, for an algorithm that
+ * is not supported. */
+int64_t zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns);
+/* Draw and count a random nonce of 12 bytes for AES-GCM done elsewhere, unless the key had 2^32 already: ZPY_NONCE_LIMIT. */
+int zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out);
+/* nonce_out: random bytes, counted; with AES-256-GCM as above. out: the length and a tag, which is last; zeroed when the result
+ * is not ZPY_OK. */
+int zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                    uint8_t *nonce_out, uint8_t *out);
+/* length counts the tag; out: as much less, zeroed when the result is not ZPY_OK. */
+int zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t const *nonce, uint8_t *out);
 /* The same two for long messages: they release the GIL. */
-int zpy_aead_encrypt(uint64_t key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                     uint64_t *drawn, uint8_t *nonce_out, uint8_t *out);
-int zpy_aead_decrypt(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+int zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                     uint8_t *nonce_out, uint8_t *out);
+int zpy_aead_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                      uint8_t const *nonce, uint8_t *out);
-/* Decrypt into a cell of length - 16 bytes. */
-int zpy_aead_decrypt_into(uint64_t key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+/* Decrypt into a cell of just the plaintext's length. */
+int zpy_aead_decrypt_into(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                           uint8_t const *nonce, uint64_t target);
 
 /* ---- what is computed from a key: the first key_length bytes of a cell ---- */

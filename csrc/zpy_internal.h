@@ -59,6 +59,10 @@ void zpy_pages_after_fork(struct zpy_pages *pages);
 /* Is this the process that zpy_init or the last fork handler ran in? */
 bool zpy_pages_same_process(void);
 void zpy_pages_mark_process(void);
+/* So many bytes, for what is no secret, which the kernel gives to every child as zeros; aligned for any type. Null where it
+ * cannot. */
+#define ZPY_UNSHARED_BYTES ((size_t) 1024)
+uint8_t *zpy_pages_unshared(void);
 
 /* ---- zpy_budget.c: call these with the lock held ---- */
 
@@ -164,6 +168,11 @@ void zpy_registers_setup(void);
 void zpy_registers_clear(void);
 /* The same, and zero the stack below the caller as deep as libsodium's ciphers go. */
 void zpy_registers_clear_after_cipher(void);
+
+/* ---- zpy_nonce.c ---- */
+
+/* Fill with random bytes of the kernel that nobody else gets, for what is no secret. */
+void zpy_nonce_draw(uint8_t *nonce_out, size_t length);
 
 /* ---- zpy_seal.c ---- */
 

@@ -12,6 +12,9 @@ static int backing_kind = ZPY_BACKING_MLOCK;
 /* One byte on a page that the kernel clears in every child, however it was made (fork, clone, vfork without
  * handlers): a zero here means that this process is a child that has not been set up. */
 static uint8_t *process_mark = NULL;
+/* Behind it: see zpy_pages_unshared. No page is smaller than 4096 bytes. */
+#define UNSHARED_AT ((size_t) 64)
+_Static_assert(UNSHARED_AT + ZPY_UNSHARED_BYTES <= 4096, "they share the page");
 
 void
 zpy_pages_lock(void)
@@ -70,6 +73,12 @@ bool
 zpy_pages_same_process(void)
 {
     return process_mark == NULL || *process_mark == 1;
+}
+
+uint8_t *
+zpy_pages_unshared(void)
+{
+    return process_mark != NULL ? process_mark + UNSHARED_AT : NULL;
 }
 
 int

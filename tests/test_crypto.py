@@ -95,7 +95,7 @@ def test_wrong_key_type(key: Any) -> None:
 @pytest.mark.parametrize(
     ("length", "error"),
     [(0, ValueError), (-16, ValueError), (33, ValueError), (128, ValueError), (1 << 70, ValueError)]
-    + [(length, TypeError) for length in ("32", None, 32.0, True)],
+    + [(length, TypeError) for length in ("32", [32], 32.0, True)],
 )
 def test_generate_wrong_length(length: Any, error: type[Exception]) -> None:
     """Only 16, 24 and 32."""

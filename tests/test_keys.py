@@ -141,7 +141,7 @@ def test_core_refuses_more_bytes_than_there_are() -> None:
 def test_nonce_limit(length: int, size: int) -> None:
     """The 2^32nd message is encrypted, the next one is not, and decryption goes on."""
     key = CryptoKey.generate(length)
-    key._drawn[0] = LIMIT - 1
+    key._core.messages = LIMIT - 1
     last = encrypt_data(bytes(size), key)
     for _ in range(3):
         with pytest.raises(NonceLimitError, match=r"2\^32 messages"):
@@ -154,7 +154,7 @@ def test_nonce_limit(length: int, size: int) -> None:
 def test_threads_count_exactly(length: int) -> None:
     """Threads that encrypt at once get as many nonces as were left, together."""
     key, left, made = CryptoKey.generate(length), 501, []
-    key._drawn[0] = LIMIT - left
+    key._core.messages = LIMIT - left
 
     def work() -> None:
         with suppress(NonceLimitError):

@@ -15,25 +15,10 @@ from zeroizepy.keys import base
 SECRET = bytes(range(32))
 
 
-class CoreWithoutAes:
-    """The core as it answers where detection finds no AES."""
-
-    def zpy_has_aes(self) -> int:
-        """None here."""
-        return 0
-
-    def zpy_key_create(self, *_arguments: object) -> int:
-        """What libsodium answers there."""
-        return -int(lib.ZPY_UNSUPPORTED)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(lib, name)
-
-
 @pytest.fixture
 def without_aes(monkeypatch: pytest.MonkeyPatch) -> CryptoKey:
-    """A 256-bit key made where there are no AES instructions."""
-    monkeypatch.setattr(base, "lib", CoreWithoutAes())
+    """A 256-bit key made where there are no AES instructions: what the core answers there."""
+    monkeypatch.setattr(base, "_create_key", lambda *_arguments: -lib.ZPY_UNSUPPORTED)
     key = CryptoKey(SECRET)
     monkeypatch.undo()
     return key

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from support import maps
+from support.ciphers import sbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -311,27 +312,6 @@ def aes_schedule(key: bytes) -> bytes:
             word = bytes(box[byte] for byte in word)
         words.append(bytes(left ^ right for left, right in zip(words[index - count], word, strict=True)))
     return b"".join(words)
-
-
-def sbox() -> list[int]:
-    """AES's substitution, from its definition in FIPS 197: the inverse in GF(2^8), then an affine map."""
-
-    def times(left: int, right: int) -> int:
-        product = 0
-        while right:
-            product ^= left if right & 1 else 0
-            left = (left << 1) ^ (0x11B if left & 0x80 else 0)
-            right >>= 1
-        return product
-
-    table = []
-    for value in range(256):
-        inverse = next((other for other in range(256) if times(value, other) == 1), 0)
-        result = 0x63
-        for turn in range(5):
-            result ^= (inverse << turn | inverse >> (8 - turn)) & 0xFF
-        table.append(result)
-    return table
 
 
 def key_parts(key: bytes) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Keys in locked memory, AES-GCM with them, and cryptographic erasure: destroy the key and the data is gone."""
+"""Keys in locked memory, messages under them, and cryptographic erasure: destroy the key and the data is gone."""
 
 from __future__ import annotations
 
@@ -42,12 +42,16 @@ __all__ = [
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
+"""Of AES-GCM."""
 _LONG_BYTES = 16384
 """From here on the GIL is released: the work then outlasts the cost of doing so."""
 
 
 class CipherText(NamedTuple):
-    """What `encrypt_data` gives: a 12-byte nonce, and the ciphertext with its 16-byte tag at the end."""
+    """What `encrypt_data` gives: the nonce, and the ciphertext with its tag at the end.
+
+    Bytes: nonce 12 and tag 16 with AES-GCM, 24 and 16 with XChaCha20-Poly1305, 32 and 32 with AEGIS-256.
+    """
 
     nonce: bytes
     ciphertext: bytes
@@ -57,7 +61,7 @@ class CipherText(NamedTuple):
 
 
 # Looked up once, and past the NamedTuple's own constructor: on short messages this is a fifth of the time.
-_encrypt_short = lib.zpy_key_encrypt
+_encrypt_short, _decrypt_short = lib.zpy_key_encrypt, lib.zpy_key_decrypt
 _new_tuple = tuple.__new__
 
 
@@ -76,7 +80,7 @@ def _refuse_key(key: object) -> NoReturn:
 
 
 def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data: Buffer | None = None) -> CipherText:
-    """Encrypt with AES-GCM under a fresh random 96-bit nonce.
+    """Encrypt with the key's algorithm under a fresh random nonce.
 
     Args:
         plaintext: bytes-like, or a cell, memory or key, which is then not copied (borrowing a cell is an access).
@@ -84,44 +88,66 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
         associated_data: Authenticated but neither encrypted nor stored; the same must be given to decrypt.
 
     Returns:
-        The nonce, and the ciphertext of `len(plaintext) + 16` bytes.
+        The nonce, and the ciphertext, which is longer than the plaintext by its tag.
 
     Raises:
         TypeError: A wrong argument.
         SecureMemoryClosed: The key is destroyed or expired, or was while this ran.
-        NonceLimitError: This key object encrypted 2^32 messages already.
+        NonceLimitError: An AES-GCM key object that encrypted 2^32 messages already.
+        ValueError: A message too long for the algorithm (64 GiB for AES-GCM, 256 GiB for XChaCha20-Poly1305).
 
-    Source: NIST SP 800-38D, section 8.3, which allows so many with random nonces under one key.
-    Does not reach: messages under another copy of the key, in another process or another `CryptoKey`.
+    The nonce is random: 96 bits for AES-GCM, of which SP 800-38D allows 2^32 under one key; 192 and 256 for the others,
+    with which no number of messages in reach makes a repetition likely.
+
+    Source: NIST SP 800-38D, section 8.3; draft-irtf-cfrg-xchacha, section 2; draft-irtf-cfrg-aegis-aead.
+    Does not reach: messages under another copy of the key, in another process or another `CryptoKey`; a virtual machine
+    that is restored twice from one snapshot (LIMITATIONS.md).
     """
     try:
-        if not isinstance(key, CryptoKey):
-            _refuse_key(key)
-        extra = b"" if associated_data is None else _public_bytes(associated_data, "associated_data")
-        if type(plaintext) is bytes:
-            return _encrypt(plaintext, key, extra)
-        if can_borrow(plaintext):
-            return lend(plaintext, lambda view: encrypt_data(view, key, extra))
-        with _lib.as_buffer(plaintext, "plaintext") as source:
-            return _encrypt(source, key, extra)
+        if type(plaintext) is bytes and type(key) is CryptoKey and associated_data is None:
+            # The common case: one call into the core and nothing else. Why it failed is found out below.
+            _, _, _, nonce_bytes, tag_bytes, core = key._algorithm
+            size = len(plaintext)
+            if core and size < _LONG_BYTES:
+                # The core fills both objects before anybody else has seen them.
+                nonce, out = bytes(nonce_bytes), bytes(size + tag_bytes)
+                if not _encrypt_short(key._core, plaintext, size, b"", 0, nonce, out):
+                    return _new_tuple(CipherText, (nonce, out))
+        return _encrypt_any(plaintext, key, _public_bytes(associated_data, "associated_data"))
     except BaseException as error:
         plaintext = b""
         _lib.clear_locals(error)
         raise
 
 
+def _encrypt_any(plaintext: Any, key: CryptoKey, extra: bytes) -> CipherText:
+    if not isinstance(key, CryptoKey):
+        _refuse_key(key)
+    if type(plaintext) is bytes:
+        return _encrypt(plaintext, key, extra)
+    if can_borrow(plaintext):
+        return lend(plaintext, lambda view: _encrypt_any(view, key, extra))
+    with _lib.as_buffer(plaintext, "plaintext") as source:
+        return _encrypt(source, key, extra)
+
+
 def _encrypt(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
-    if not key._native:
+    _, _, _, nonce_bytes, tag_bytes, core = key._algorithm
+    if not core:
         return _encrypt_openssl(source, key, extra)
     size = len(source)
-    # The core fills both objects before anybody else has seen them.
-    nonce = bytes(NONCE_BYTES)
-    out = bytes(size + TAG_BYTES)
+    nonce, out = bytes(nonce_bytes), bytes(size + tag_bytes)  # As above.
     run = _encrypt_short if size + len(extra) < _LONG_BYTES else lib.zpy_aead_encrypt
-    status = run(key._handle, source, size, extra, len(extra), key._drawn, nonce, out)
+    status = run(key._core, source, size, extra, len(extra), nonce, out)
     if status:
-        fail_key(status)
+        _fail(status, key)
     return _new_tuple(CipherText, (nonce, out))
+
+
+def _fail(status: int, key: CryptoKey) -> NoReturn:
+    if status == lib.ZPY_RANGE:
+        raise ValueError(f"the message is too long for {key.algorithm}; use encrypt_file")
+    fail_key(status)
 
 
 def _check_ciphertext(ct: object, key: object) -> tuple[bytes, bytes]:
@@ -129,14 +155,19 @@ def _check_ciphertext(ct: object, key: object) -> tuple[bytes, bytes]:
         raise TypeError(f"ct must be a CipherText, not {type(ct).__name__}")
     if not isinstance(key, CryptoKey):
         _refuse_key(key)
-    for name, part in (("ct.nonce", ct.nonce), ("ct.ciphertext", ct.ciphertext)):
-        if part is None:
-            raise TypeError(f"{name} must be a contiguous bytes-like object, not NoneType")
-    nonce, sealed = _public_bytes(ct.nonce, "ct.nonce"), _public_bytes(ct.ciphertext, "ct.ciphertext")
-    if len(nonce) != NONCE_BYTES:
-        raise ValueError(f"ct.nonce must be {NONCE_BYTES} bytes, not {len(nonce)}")
-    if len(sealed) < TAG_BYTES:
-        raise ValueError(f"ct.ciphertext must be at least {TAG_BYTES} bytes, not {len(sealed)}: it is truncated")
+    nonce, sealed = ct
+    if type(nonce) is not bytes or type(sealed) is not bytes:
+        for name, part in (("ct.nonce", nonce), ("ct.ciphertext", sealed)):
+            if part is None:
+                raise TypeError(f"{name} must be a contiguous bytes-like object, not NoneType")
+        nonce, sealed = _public_bytes(nonce, "ct.nonce"), _public_bytes(sealed, "ct.ciphertext")
+    algorithm = key._algorithm
+    if len(nonce) != algorithm.nonce_bytes:
+        raise ValueError(f"ct.nonce must be {algorithm.nonce_bytes} bytes, not {len(nonce)}, for {algorithm.name}")
+    if len(sealed) < algorithm.tag_bytes:
+        raise ValueError(
+            f"ct.ciphertext must be at least {algorithm.tag_bytes} bytes, not {len(sealed)}: it is truncated"
+        )
     return nonce, sealed
 
 
@@ -145,7 +176,7 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
 
     Args:
         ct: A CipherText.
-        key: The key it was made with.
+        key: The key it was made with; its algorithm is the key's.
         associated_data: The same as then.
 
     Returns:
@@ -153,23 +184,36 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
 
     Raises:
         TypeError: `ct` is not a CipherText, or another wrong argument.
-        ValueError: A nonce that is not 12 bytes, or a ciphertext shorter than its tag.
+        ValueError: A nonce whose length is not the algorithm's, or a ciphertext shorter than its tag.
         DecryptionError: Wrong key, nonce, tag or associated data. No plaintext is released.
         SecureMemoryClosed: The key is destroyed.
     """
+    if type(ct) is CipherText and type(key) is CryptoKey and associated_data is None:
+        # As in encrypt_data.
+        nonce, sealed = ct
+        _, _, _, nonce_bytes, tag_bytes, core = key._algorithm
+        if core and type(nonce) is bytes and type(sealed) is bytes and len(nonce) == nonce_bytes:
+            size = len(sealed)
+            if tag_bytes + 1 < size < _LONG_BYTES:
+                plaintext = bytes(size - tag_bytes)
+                if not _decrypt_short(key._core, sealed, size, b"", 0, nonce, plaintext):
+                    return plaintext
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = _public_bytes(associated_data, "associated_data")
-    if not key._native:
+    return _decrypt(nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
+
+
+def _decrypt(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> bytes:
+    if not key._algorithm.core:
         return _decrypt_openssl(nonce, sealed, key, extra)
     size = len(sealed)
-    run = lib.zpy_key_decrypt if size + len(extra) < _LONG_BYTES else lib.zpy_aead_decrypt
+    run = _decrypt_short if size + len(extra) < _LONG_BYTES else lib.zpy_aead_decrypt
 
     def decrypt(_handle: int, out: Any, _size: int) -> int:
-        return int(run(key._handle, sealed, size, extra, len(extra), nonce, out))
+        return int(run(key._core, sealed, size, extra, len(extra), nonce, out))
 
-    status, plaintext = read_bytes(key._handle, 0, size - TAG_BYTES, decrypt)
-    if status != lib.ZPY_OK:
-        fail_key(status)
+    status, plaintext = read_bytes(key._handle, 0, size - key._algorithm.tag_bytes, decrypt)
+    if status:
+        _fail(status, key)
     return plaintext
 
 
@@ -180,7 +224,7 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     False, OpenSSL returns the plaintext as `bytes` first; that object is wiped.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    memory = SecureMemory(len(sealed) - TAG_BYTES)
+    memory = SecureMemory(len(sealed) - key._algorithm.tag_bytes)
     try:
         _decrypt_into(memory, nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
     except BaseException:
@@ -202,14 +246,14 @@ def decrypt_into(memory: SecureMemory, ct: CipherText, key: CryptoKey, associate
 
 
 def _decrypt_into(memory: SecureMemory, nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> None:
-    if not key._native:
+    if not key._algorithm.core:
         plaintext = _decrypt_openssl(nonce, sealed, key, extra)
         try:
             memory.write(plaintext)
         finally:
             _lib.wipe_bytes(plaintext)
         return
-    status = lib.zpy_aead_decrypt_into(key._handle, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
+    status = lib.zpy_aead_decrypt_into(key._core, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
     if status != lib.ZPY_OK:
         fail_key(status)
 
@@ -221,7 +265,7 @@ def _encrypt_openssl(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = bytes(NONCE_BYTES)
-    status = lib.zpy_key_draw_nonce(key._drawn, nonce)
+    status = lib.zpy_key_draw_nonce(key._core, nonce)
     if status != lib.ZPY_OK:
         fail_key(status)
     with key._peek() as view:

@@ -9,7 +9,7 @@
 #define LOOK_FROM ((size_t) 704)
 
 /* How many bytes are not zero below the caller's frame, from LOOK_FROM to this depth, which libsodium must reach. */
-__attribute__((noinline, no_sanitize("address"))) static int
+__attribute__((noinline, unused, no_sanitize("address"))) static int
 left_on_stack(size_t to)
 {
     uint8_t const volatile *frame = __builtin_frame_address(0);
@@ -18,6 +18,16 @@ left_on_stack(size_t to)
         count += *(frame - depth) != 0;
     }
     return count;
+}
+
+/* The bytes below the caller's callee, from the deepest on. */
+__attribute__((noinline, unused, no_sanitize("address"))) static void
+copy_of_stack(uint8_t *out, size_t bytes)
+{
+    uint8_t const volatile *const below = (uint8_t const volatile *) __builtin_frame_address(0) - bytes;
+    for (size_t at = 0; at < bytes; at++) {
+        out[at] = below[at];
+    }
 }
 
 #endif

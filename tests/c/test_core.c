@@ -375,45 +375,6 @@ test_utf8(void)
     CHECK_EQUAL(zpy_cell_wipe(cell), ZPY_OK);
 }
 
-/* Round trip, every flipped bit refused, a wiped key refused, nothing left in the output. */
-static void
-test_aead(void)
-{
-    uint8_t message[40];
-    uint8_t sealed[40 + 16];
-    uint8_t opened[40];
-    uint8_t nonce[12];
-    uint64_t drawn = 0;
-    if (!zpy_has_aes()) {
-        fprintf(stderr, "skipped test_aead: this CPU has no AES instructions\n");
-        return;
-    }
-    randombytes_buf(message, sizeof message);
-    uint64_t const key = made(zpy_key_create(NULL, ZPY_RANDOM, 0));
-    CHECK_EQUAL(zpy_key_encrypt(key, message, sizeof message, (uint8_t const *) "ad", 2, &drawn, nonce, sealed), ZPY_OK);
-    CHECK_EQUAL(drawn, 1);
-    CHECK_EQUAL(zpy_key_decrypt(key, sealed, sizeof sealed, (uint8_t const *) "ad", 2, nonce, opened), ZPY_OK);
-    CHECK(memcmp(message, opened, sizeof message) == 0);
-    for (size_t bit = 0; bit < 8 * sizeof sealed; bit++) {
-        sealed[bit / 8] ^= (uint8_t) (1 << bit % 8);
-        memset(opened, 0xA5, sizeof opened);
-        CHECK_EQUAL(zpy_key_decrypt(key, sealed, sizeof sealed, (uint8_t const *) "ad", 2, nonce, opened), ZPY_FORGED);
-        CHECK(sodium_is_zero(opened, sizeof opened));
-        sealed[bit / 8] ^= (uint8_t) (1 << bit % 8);
-    }
-    CHECK_EQUAL(zpy_key_decrypt(key, sealed, 15, NULL, 0, nonce, opened), ZPY_RANGE);
-    drawn = ((uint64_t) 1 << 32) - 1;
-    CHECK_EQUAL(zpy_key_encrypt(key, message, sizeof message, NULL, 0, &drawn, nonce, sealed), ZPY_OK);
-    CHECK_EQUAL(zpy_key_encrypt(key, message, sizeof message, NULL, 0, &drawn, nonce, sealed), ZPY_NONCE_LIMIT);
-    CHECK(sodium_is_zero(sealed, sizeof sealed));
-    CHECK_EQUAL(drawn, (uint64_t) 1 << 32);
-    uint64_t const plain = cell_of("not a key");
-    CHECK_EQUAL(zpy_key_encrypt(plain, message, sizeof message, NULL, 0, &drawn, nonce, sealed), ZPY_INVALID);
-    CHECK_EQUAL(zpy_cell_wipe(plain), ZPY_OK);
-    CHECK_EQUAL(zpy_cell_wipe(key), ZPY_OK);
-    CHECK_EQUAL(zpy_key_encrypt(key, message, sizeof message, NULL, 0, &drawn, nonce, sealed), ZPY_WIPED);
-}
-
 /* In a child the parent's cells are refused and read as zeros; inherited ones are the child's own. */
 static void
 test_fork(void)
@@ -527,7 +488,6 @@ main(int argc, char **argv)
     test_corruption();
     test_budget();
     test_utf8();
-    test_aead();
     if (may_fork) {
         test_fork();
     }

@@ -77,7 +77,7 @@ class FileKey(Holder):
 
     Raises:
         TypeError: A wrong argument.
-        ValueError: A key of 24 bytes.
+        ValueError: A key of 24 bytes, or for another algorithm than AES-GCM.
         SecureMemoryClosed: The key is destroyed.
 
     With 32 bytes and a CPU that has AES instructions, the schedule lies in the same slot. Otherwise OpenSSL does the
@@ -94,6 +94,11 @@ class FileKey(Holder):
             raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
         if len(key) == 24:
             raise ValueError("key must be 16 or 32 bytes for a file (Cobblestone-128 or -256), not 24")
+        if not key._algorithm.is_aes:
+            raise ValueError(
+                f"key must be for AES-GCM, which files are encrypted with (Cobblestone), not {key.algorithm}; "
+                "key.derive(context, algorithm='AES-256-GCM') makes one"
+            )
         with _lib.as_buffer(associated_data, "associated_data") as source:
             context = bytes(ffi.buffer(source))
         kind = "file_key" if salt is None else "opened_file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from weakref import ref
 
@@ -21,6 +22,7 @@ from zeroizepy.slots import (
 )
 from zeroizepy.values import KeyProtection, Protection
 
+from .algorithms import AES_256, Algorithm, algorithm_for, chosen_algorithm
 from .census import FORKS, note, note_name
 
 if TYPE_CHECKING:
@@ -30,15 +32,18 @@ if TYPE_CHECKING:
 
     from zeroizepy.values import Borrowable
 
+    from .algorithms import Name
     from .census import Census
     from .receipt import Origin
 
-__all__ = ["HeldKey", "Policy", "Tier", "check_length", "fail_key"]
+__all__ = ["HeldKey", "Policy", "Tier", "fail_key"]
 
-_KEY_BYTES = (16, 24, 32)
 _KEY_ID_BYTES = 32
 _KEY_ID_LABEL = b"zeroizepy key id v1\0"
-_COUNTER = ffi.typeof("uint64_t *")
+_KEY = ffi.typeof("struct zpy_key *")
+# Looked up once: a fresh key for each message is common.
+_new, _NULL, _create_key = ffi.new, ffi.NULL, lib.zpy_key_create
+_RANDOM, _UNSUPPORTED, _POLICY_BITS = lib.ZPY_RANDOM, -lib.ZPY_UNSUPPORTED, _lib.POLICY_BITS
 Tier = Literal["packed", "isolated", "sealed"]
 Policy = Literal["seal", "strict"] | None
 
@@ -48,28 +53,18 @@ def fail_key(status: int) -> NoReturn:
     _lib.raise_closed(status, "key")
 
 
-def _check_size(size: int) -> None:
-    if size not in _KEY_BYTES:
-        raise ValueError(f"key_bytes must be 16, 24 or 32 bytes (AES-128, -192 or -256), not {size}")
-
-
-def check_length(length: object) -> None:
-    """Refuse what is not the length of a key.
-
-    Raises:
-        TypeError, ValueError: It is not.
-    """
-    if isinstance(length, bool) or not isinstance(length, int):
-        raise TypeError(f"length must be an int, not {type(length).__name__}")
-    if length not in _KEY_BYTES:
-        raise ValueError(f"length must be 16, 24 or 32 bytes, not {length}")
+def _create_again(core: Any, number: int, source: Any, ttl_ns: int, options: int) -> int:
+    """For `_lib.make_cell`, which chooses the options."""
+    return int(_create_key(core, number, source, options, ttl_ns))
 
 
 class HeldKey(Holder):
     """A key in its slot, and what it is; see `CryptoKey`."""
 
-    __slots__ = ("_census", "_drawn", "_forks", "_native", "_origin")
+    __slots__ = ("_algorithm", "_census", "_core", "_forks", "_origin")
 
+    _algorithm: Algorithm
+    """With `core` 0 where OpenSSL does the work."""
     _census: Census | None
     _origin: Origin | Literal["buffer_wiped"]
 
@@ -77,22 +72,35 @@ class HeldKey(Holder):
         self,
         key_bytes: Buffer | Borrowable,
         *,
+        algorithm: Name | None = None,
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
         wipe_source: bool = False,
     ) -> None:
         try:
+            if (
+                type(key_bytes) is bytes
+                and len(key_bytes) == AES_256.key_bytes
+                and tier == "packed"
+                and algorithm is None
+                and policy is None
+                and ttl_sec is None
+                and wipe_source is False
+            ):
+                self._set(key_bytes, AES_256, 0, 0)  # The common case, in which there is nothing to check.
+                self._origin = "bytes"
+                return
             options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
             check_flag(wipe_source, "wipe_source")
+            if algorithm is None and isinstance(key_bytes, HeldKey):
+                algorithm = key_bytes.algorithm
             if isinstance(key_bytes, Holder):
-                _check_size(key_bytes._size)  # Before an access to a cell is counted.
+                algorithm_for(key_bytes._size, algorithm)  # Before an access to a cell is counted.
+            self._set_from(key_bytes, algorithm, options, ttl_ns)
             if can_borrow(key_bytes):
-                lend(key_bytes, lambda view: self._set_from(view, options, ttl_ns))
                 self._origin = "holder"
                 note(self, "source", "", ref(key_bytes) if isinstance(key_bytes, Holder) else None)
-            else:
-                self._set_from(key_bytes, options, ttl_ns)
             if wipe_source:
                 self._wipe_source(key_bytes)
         except BaseException as error:
@@ -101,26 +109,36 @@ class HeldKey(Holder):
             _lib.clear_locals(error)
             raise
 
-    def _set_from(self, data: Any, options: int, ttl_ns: int) -> None:
+    def _set_from(self, data: Any, algorithm: str | None, options: int, ttl_ns: int) -> None:
+        if can_borrow(data):
+            lend(data, lambda view: self._set_from(view, algorithm, options, ttl_ns))
+            return
         if type(data) is bytes:
-            self._set(data, len(data), options, ttl_ns)
+            self._set(data, algorithm_for(len(data), algorithm), options, ttl_ns)
             self._origin = "bytes"
             return
         with _lib.as_buffer(data, "key_bytes") as source:
-            self._set(source, len(source), options, ttl_ns)
+            self._set(source, algorithm_for(len(source), algorithm), options, ttl_ns)
 
-    def _set(self, source: Any, size: int, options: int, ttl_ns: int) -> None:
-        _check_size(size)
-        native = size == 32 and lib.zpy_has_aes() == 1
-        if native:
-            handle = _lib.make_cell(lambda bits: int(lib.zpy_key_create(source, bits, ttl_ns)), options)
-            if handle < 0:
-                _lib.raise_status(-handle, size)
-        else:
-            handle = _lib.new_handle(source, size, options, ttl_ns)
-        self._hold(handle, size)
-        self._native = native
-        self._drawn = ffi.new(_COUNTER)
+    def _set(self, source: Any, algorithm: Algorithm, options: int, ttl_ns: int) -> None:
+        core = _new(_KEY)
+        handle = _UNSUPPORTED
+        if algorithm.core:
+            handle = _create_key(core, algorithm.core, source, options & ~_POLICY_BITS, ttl_ns)
+            if handle < 0 and handle != _UNSUPPORTED:
+                # Where nothing more can be locked.
+                handle = _lib.make_cell(partial(_create_again, core, algorithm.core, source, ttl_ns), options)
+        if handle == _UNSUPPORTED and algorithm.is_aes:
+            handle = core.cell = _lib.new_handle(source, algorithm.key_bytes, options, ttl_ns)
+            algorithm = algorithm._replace(core=lib.ZPY_ELSEWHERE)
+        if handle < 0:
+            _lib.raise_status(-handle, algorithm.key_bytes)
+        if self._handle:
+            self._drop()
+        self._handle = handle
+        self._size = algorithm.key_bytes
+        self._algorithm = algorithm
+        self._core = core
         self._census = None
         self._forks = FORKS[0]
         self._origin = "buffer"
@@ -142,8 +160,9 @@ class HeldKey(Holder):
     @classmethod
     def generate(
         cls,
-        length: int = 32,
+        length: int | None = None,
         *,
+        algorithm: Name | None = None,
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
@@ -151,19 +170,22 @@ class HeldKey(Holder):
         """A random key, drawn from the kernel's generator straight into its slot.
 
         Args:
-            length: 16, 24 or 32 bytes.
+            length: 16, 24 or 32 bytes; None for what the algorithm has, and 32 without one.
+            algorithm: None for AES-GCM.
             tier, policy, ttl_sec: As for `CryptoKey`.
         """
-        check_length(length)
+        chosen = AES_256 if length is None and algorithm is None else chosen_algorithm(length, algorithm)
+        is_plain = tier == "packed" and policy is None
+        options = _RANDOM if is_plain else option_bits(tier, policy) | _RANDOM
         key = cls.__new__(cls)
-        key._set(ffi.NULL, length, option_bits(tier, policy) | lib.ZPY_RANDOM, _lib.ttl_nanoseconds(ttl_sec))
+        key._set(_NULL, chosen, options, 0 if ttl_sec is None else _lib.ttl_nanoseconds(ttl_sec))
         key._origin = "generated"
         return key
 
     @property
-    def algorithm(self) -> str:
-        """One of "AES-128-GCM", "AES-192-GCM" and "AES-256-GCM"."""
-        return f"AES-{8 * self._size}-GCM"
+    def algorithm(self) -> Name:
+        """One of "AES-256-GCM", "AES-192-GCM", "AES-128-GCM", "XChaCha20-Poly1305", "AEGIS-256"; it never changes."""
+        return self._algorithm.name
 
     @property
     def key_id(self) -> str:
@@ -190,11 +212,11 @@ class HeldKey(Holder):
 
     @property
     def messages(self) -> int:
-        """How many messages this object has encrypted; beyond 2^32 there is `NonceLimitError`.
+        """How many messages this object has encrypted; with AES-GCM, beyond 2^32 there is `NonceLimitError`.
 
         Copies of the key elsewhere count for themselves, and so does the same key in another `CryptoKey`.
         """
-        return int(self._drawn[0])
+        return int(self._core.messages)
 
     @property
     def expires_in(self) -> float | None:
@@ -217,7 +239,7 @@ class HeldKey(Holder):
         if base is None:
             fail_key(status)
         fields = {name: getattr(base, name) for name in Protection.__slots__}
-        return KeyProtection(**fields, schedule_locked=self._native and base.locked)
+        return KeyProtection(**fields, schedule_locked=self._algorithm.core != 0 and base.locked)
 
     def get_bytes(self) -> bytes:
         """The key as `bytes`, which cannot be wiped: from then on, destroying the key proves nothing.

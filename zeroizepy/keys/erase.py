@@ -51,7 +51,7 @@ _UNKNOWN_STRENGTH = {
 
 def _uses_openssl(key: HeldKey) -> bool:
     """Whether OpenSSL encrypts with it, on the ordinary heap."""
-    return not key._native
+    return not key._algorithm.core
 
 
 class _Witness:

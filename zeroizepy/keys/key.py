@@ -11,7 +11,8 @@ from zeroizepy._lib import lib
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import check_flag, lend, option_bits
 
-from .base import HeldKey, check_length, fail_key
+from .algorithms import algorithm_for, chosen_algorithm
+from .base import HeldKey, fail_key
 from .census import has_erased, is_strong, note, refuse_erased
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
 from .file import read_key_file, write_key_file
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from zeroizepy.values import Borrowable
 
+    from .algorithms import Algorithm, Name
     from .base import Policy, Tier
     from .receipt import Origin
 
@@ -66,7 +68,8 @@ class CryptoKey(HeldKey):
         salt: Buffer | None = None,
         opslimit: int = OPSLIMIT,
         memlimit: int = MEMLIMIT,
-        length: int = 32,
+        length: int | None = None,
+        algorithm: Name | None = None,
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
@@ -79,7 +82,7 @@ class CryptoKey(HeldKey):
             salt: 16 bytes, the same for the same key again: keep the new key's `salt`. None draws a random one.
             opslimit: Passes over the memory.
             memlimit: Bytes of it.
-            length: 16, 24 or 32 bytes.
+            length, algorithm: As for `generate`.
             tier, policy, ttl_sec: As for `CryptoKey`.
 
         Raises:
@@ -94,12 +97,12 @@ class CryptoKey(HeldKey):
         and goes back to the kernel.
         """
         try:
-            check_length(length)
+            chosen = chosen_algorithm(length, algorithm)
             options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
             (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
-            with SecureMemory(length, policy=policy) as memory:
+            with SecureMemory(chosen.key_bytes, policy=policy) as memory:
                 stretch_into(memory, password, used_salt, passes, size)
-                key = cls._from_memory(memory, options, ttl_ns, "password")
+                key = cls._from_memory(memory, chosen, options, ttl_ns, "password")
         except BaseException as error:
             password = b""
             _lib.clear_locals(error)
@@ -109,17 +112,20 @@ class CryptoKey(HeldKey):
         return key
 
     @classmethod
-    def _from_memory(cls, memory: SecureMemory, options: int, ttl_ns: int, origin: Origin) -> Self:
+    def _from_memory(
+        cls, memory: SecureMemory, algorithm: Algorithm, options: int, ttl_ns: int, origin: Origin
+    ) -> Self:
         key = cls.__new__(cls)
-        lend(memory, lambda view: key._set_from(view, options, ttl_ns))
+        lend(memory, lambda view: key._set_from(view, algorithm.name, options, ttl_ns))
         key._origin = origin
         return key
 
     def derive(
         self,
         context: Buffer,
-        length: int = 32,
+        length: int | None = None,
         *,
+        algorithm: Name | None = None,
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
@@ -128,7 +134,9 @@ class CryptoKey(HeldKey):
 
         Args:
             context: What the new key is for, not secret: the same gives the same key.
-            length: 16, 24 or 32 bytes.
+            length, algorithm: As for `generate`, but a key that is not for AES-GCM gives keys for its own algorithm
+                unless another one is named. The new key's bytes rest on the context and not on these: keys for two
+                algorithms want two contexts.
             tier, policy, ttl_sec: As for `CryptoKey`; the new key lives on when this one ends.
 
         Raises:
@@ -139,15 +147,18 @@ class CryptoKey(HeldKey):
         Source: RFC 5869, HKDF-SHA256 of the key without a salt, `context` as its info.
         Does not reach: derived keys when this one is destroyed; destroy them as well.
         """
-        check_length(length)
+        if algorithm is None and not self._algorithm.is_aes:
+            algorithm = self.algorithm
+        chosen = chosen_algorithm(length, algorithm)
+        size = chosen.key_bytes
         options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
         info = public_bytes(context, "context")
-        with SecureMemory(length, policy=policy) as memory:
+        with SecureMemory(size, policy=policy) as memory:
             target = memory._handle
-            status = lib.zpy_derive_hkdf(self._handle, self._size, b"", 0, info, len(info), target, length)
+            status = lib.zpy_derive_hkdf(self._handle, self._size, b"", 0, info, len(info), target, size)
             if status != lib.ZPY_OK:
                 fail_key(status)
-            key = CryptoKey._from_memory(memory, options, ttl_ns, "derived")
+            key = CryptoKey._from_memory(memory, chosen, options, ttl_ns, "derived")
         note(key, "parent_key", self.key_id, (ref(self), is_strong(self)))
         note(self, "derive", key.key_id, ref(key))
         return key
@@ -193,6 +204,7 @@ class CryptoKey(HeldKey):
         ttl_sec: float | None = None,
         allow_erased: bool = False,
         format: Format = "committing",  # noqa: A002 - the word for it.
+        algorithm: Name | None = None,
     ) -> Self:
         """The key that `wrapping_key.wrap` encrypted, straight into its slot.
 
@@ -202,6 +214,7 @@ class CryptoKey(HeldKey):
             tier, policy, ttl_sec: As for `CryptoKey`.
             allow_erased: Take a key that `cryptographic_erase_key` destroyed in this process before.
             format: As for `wrap`. With "aes-kwp" the key is in ordinary memory for a moment, and zeroed there.
+            algorithm: With "aes-kwp", which does not say what its key is for; None for AES-GCM.
 
         Raises:
             TypeError, ValueError: A wrong argument, or a key that is encrypted with a password.
@@ -214,9 +227,11 @@ class CryptoKey(HeldKey):
         _check_format(format)
         given = public_bytes(blob, "blob")
         if format == "aes-kwp":
-            key = cls._open_kwp(given, wrapping_key, options, ttl_ns)
+            key = cls._open_kwp(given, wrapping_key, algorithm, options, ttl_ns)
         else:
             wrapped = parse(given, "blob: ")
+            if algorithm not in (None, wrapped.algorithm):
+                raise ValueError(f"blob: is a key for {wrapped.algorithm}, not for {_lib.shown(algorithm)}")
             if wrapped.by_password:
                 raise ValueError("blob: is encrypted with a password; write it to a file and use CryptoKey.load")
             key = cls._open(wrapped, wrapping_key, policy, options, ttl_ns, "unwrapped")
@@ -227,15 +242,18 @@ class CryptoKey(HeldKey):
     def _open(
         cls, wrapped: Wrapped, wrapping_key: CryptoKey, policy: Policy, options: int, ttl_ns: int, origin: Origin
     ) -> Self:
+        algorithm = algorithm_for(wrapped.length, wrapped.algorithm)
         with SecureMemory(wrapped.length, policy=policy) as memory:
             unseal_into(memory, wrapped, wrapping_key)
-            return cls._from_memory(memory, options, ttl_ns, origin)
+            return cls._from_memory(memory, algorithm, options, ttl_ns, origin)
 
     @classmethod
-    def _open_kwp(cls, blob: bytes, wrapping_key: CryptoKey, options: int, ttl_ns: int) -> Self:
-        with SecureMemory(key_length(blob)) as memory:
+    def _open_kwp(cls, blob: bytes, wrapping_key: CryptoKey, algorithm: Name | None, options: int, ttl_ns: int) -> Self:
+        size = key_length(blob)
+        chosen = algorithm_for(size, algorithm, "the wrapped key")
+        with SecureMemory(size) as memory:
             kwp_open_into(memory, wrapping_key, blob)
-            key = cls._from_memory(memory, options, ttl_ns, "unwrapped")
+            key = cls._from_memory(memory, chosen, options, ttl_ns, "unwrapped")
         note(key, "kwp")
         return key
 

@@ -111,10 +111,18 @@ def unwrap_into(wrapping_key: Buffer, wrapped: bytes, take: Callable[[memoryview
 def kwp_seal(wrapping_key: HeldKey, key: HeldKey) -> bytes:
     """The wrapped key. `CryptoKey.wrap` tells what is raised."""
     check_no_weaker(wrapping_key, key)
+    _check_is_aes(wrapping_key)
     blob = lend(wrapping_key, lambda outer: lend(key, lambda inner: wrap_bytes(outer, inner), peek=True), peek=True)
     for each in (wrapping_key, key):
         note(each, "kwp")
     return blob
+
+
+def _check_is_aes(wrapping_key: HeldKey) -> None:
+    if not wrapping_key._algorithm.is_aes:
+        raise ValueError(
+            f"AES-KWP wraps with AES keys, not with one for {wrapping_key.algorithm}; use the default format"
+        )
 
 
 def kwp_open_into(target: SecureMemory, wrapping_key: object, blob: bytes) -> None:
@@ -122,11 +130,13 @@ def kwp_open_into(target: SecureMemory, wrapping_key: object, blob: bytes) -> No
 
     Raises:
         TypeError: The wrapping key is none.
+        ValueError: It is not for AES.
         DecryptionError: Another wrapping key, or what it wrapped was changed, or is no key.
         SecureMemoryClosed: It is destroyed.
     """
     if not isinstance(wrapping_key, HeldKey):
         raise TypeError(f"wrapping_key must be a CryptoKey, not {type(wrapping_key).__name__}")
+    _check_is_aes(wrapping_key)
     wrong: list[int] = []
 
     def take(data: memoryview) -> None:

@@ -9,10 +9,13 @@ from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.exceptions import DecryptionError
 
+from .algorithms import ALGORITHMS
 from .base import HeldKey, fail_key
 
 if TYPE_CHECKING:
     from zeroizepy.memory import SecureMemory
+
+    from .algorithms import Name
 
 __all__ = [
     "MAX_WRAPPED_BYTES",
@@ -29,8 +32,7 @@ __all__ = [
 _MAGIC = b"zpy-key\0"
 _VERSION = 1
 _BY_KEY, _BY_PASSWORD = 1, 2
-_ALGORITHMS = {1: ("AES-128-GCM", 16), 2: ("AES-192-GCM", 24), 3: ("AES-256-GCM", 32)}
-_NUMBERS = {name: number for number, (name, _) in _ALGORITHMS.items()}
+_BY_NUMBER = {each.number: each for each in ALGORITHMS.values()}
 _HEADER = struct.Struct(">8s4BIQ16s")
 """Magic, version, what it is encrypted with, algorithm, zero; then Argon2id's passes, bytes and salt."""
 _SALT_BYTES = _COMMITMENT_BYTES = 32
@@ -57,9 +59,9 @@ class Wrapped(NamedTuple):
     sealed: bytes
 
     @property
-    def algorithm(self) -> str:
+    def algorithm(self) -> Name:
         """What the key is for, as the header says."""
-        return _ALGORITHMS[self.header[10]][0]
+        return _BY_NUMBER[self.header[10]].name
 
 
 def check_file_limits(passes: int, size: int) -> tuple[int, int]:
@@ -79,7 +81,7 @@ def check_file_limits(passes: int, size: int) -> tuple[int, int]:
 def _number_of(key: object) -> int:
     if not isinstance(key, HeldKey):
         raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
-    return _NUMBERS[key.algorithm]
+    return ALGORITHMS[key.algorithm].number
 
 
 def header_for_key(key: HeldKey) -> bytes:
@@ -146,9 +148,9 @@ def parse(blob: bytes, where: str) -> Wrapped:
     _, version, kind, number, zero, passes, size, password_salt = _HEADER.unpack(header)
     if version != _VERSION:
         raise DecryptionError(f"{where}is a wrapped key of version {version}; this zeroizepy reads version {_VERSION}")
-    if kind not in (_BY_KEY, _BY_PASSWORD) or number not in _ALGORITHMS or zero != 0:
+    if kind not in (_BY_KEY, _BY_PASSWORD) or number not in _BY_NUMBER or zero != 0:
         raise DecryptionError(f"{where}is damaged: its header has values that no version {_VERSION} has")
-    length = _ALGORITHMS[number][1]
+    length = _BY_NUMBER[number].key_bytes
     whole_bytes = _KEY_AT + length + _TAG_BYTES
     if len(blob) != whole_bytes:
         fault = "is truncated" if len(blob) < whole_bytes else "has something behind its end"
