@@ -176,6 +176,13 @@ def test_erase(cli: Cli, keys: Path) -> None:
     assert (found.receipt.found, found.receipt.copies[0].detail) == ("not_loaded", "wrapped")
     assert verify(keys / "log").entries == 2
     assert "zeroizepy/signed-receipt/1" in (keys / "log").read_text()
+    checked = good(cli("key", "check", "receipt.json", "--public-key", public_key))
+    assert checked.startswith("receipt.json: valid\n")
+    assert found.receipt.copies[0].explanation in checked
+    refused(cli("key", "check", "receipt.json", "--public-key", "00" * 32), "receipt.json: signed with another key")
+    text = (keys / "receipt.json").read_text()
+    (keys / "receipt.json").write_text(text.replace('"verdict":"unknown"', '"verdict":"met"', 1))
+    refused(cli("key", "check", "receipt.json", "--public-key", public_key), "receipt.json: the signature is not valid")
 
 
 def test_erase_as_json(cli: Cli, keys: Path) -> None:

@@ -1,4 +1,4 @@
-"""`key info`, `key wrap`, `key unwrap`, and `key erase`, which gives a receipt."""
+"""`key info`, `key wrap`, `key unwrap`; `key erase`, which gives a receipt, and `key check` of one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroizepy.audit import AuditLog
-from zeroizepy.certificate import sign_receipt
-from zeroizepy.crypto import CryptoKey
+from zeroizepy.certificate import sign_receipt, verify_receipt
+from zeroizepy.crypto import CryptoKey, ErasureReceipt
 from zeroizepy.durable import new_private_file
 from zeroizepy.erasure import KeyFileErasure, erase_key_file, key_file_info
 
 from . import errors
-from .certifying import load_signing_key
+from .certifying import load_signing_key, parse_public_key, read_text
 from .console import Output
 from .errors import Failure, printable
 from .files import check_free, check_path, open_regular, write_all
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zeroizepy.json_form import JsonForm
     from zeroizepy.signing import SigningKey
 
-__all__ = ["erase_command", "info_command", "unwrap_command", "wrap_command"]
+__all__ = ["check_command", "erase_command", "info_command", "unwrap_command", "wrap_command"]
 
 _MAY_REMAIN = 3
 _MOST_WRAPPED_BYTES = 4096
@@ -212,6 +212,35 @@ def erase_command(
     return 0 if done.shred.verdict in ("overwritten_verified", "overwritten") else _MAY_REMAIN
 
 
+@click.command("check")
+@click.argument("file", metavar="RECEIPT")
+@click.option("--public-key", required=True, callback=parse_public_key, metavar="HEX", help="Of whoever signed it.")
+def check_command(file: str, public_key: bytes) -> int:
+    """Check the signature of RECEIPT, which 'key erase --sign' wrote, and show what it says.
+
+    Status 1 when it was changed, or another key signed it. Take the public key from a source that you trust.
+    """
+    check_path(file)
+    with failing(file):
+        found = verify_receipt(read_text(file), public_key)
+    output = Output()
+    output.line(f"{file}: valid", "bold")
+    output.fact("key id", found.receipt.key_id or "not known")
+    output.fact("time", found.receipt.time)
+    output.fact("key was", found.receipt.found.replace("_", " "))
+    _show_receipt(output, found.receipt)
+    output.fact("signature", found.statement)
+    return 0
+
+
+def _show_receipt(output: Output, receipt: ErasureReceipt) -> None:
+    for copy in receipt.copies:
+        detail = f" {copy.detail}" if copy.detail else ""
+        output.fact(copy.state.replace("_", " "), f"{copy.kind}{detail}: {copy.explanation}")
+    for each in receipt.conditions:
+        output.fact(each.verdict.replace("_", " "), f"{each.name.replace('_', ' ')}: {each.reason}")
+
+
 def _confirm(file: str, algorithm: str) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise Failure("nobody can be asked whether to erase a key", "give --yes", errors.BAD_USAGE)
@@ -227,8 +256,7 @@ def _show(done: KeyFileErasure, *, as_json: bool) -> None:
     verdict = done.shred.verdict or "no verdict"
     output.line(f"{done.shred.path}: {verdict}", verdict_style(verdict))
     show_remarks(output, done.shred)
-    for each in done.receipt.conditions:
-        output.fact(each.verdict.replace("_", " "), f"{each.name.replace('_', ' ')}: {each.reason}")
+    _show_receipt(output, done.receipt)
 
 
 def _keep(done: KeyFileErasure, target: str | None, log: str | None, signer: SigningKey | None) -> None:

@@ -7,7 +7,7 @@ import click
 from .certifying import load_signing_key
 from .console import Output
 from .files import check_path
-from .key_files import erase_command, info_command, unwrap_command, wrap_command
+from .key_files import check_command, erase_command, info_command, unwrap_command, wrap_command
 
 __all__ = ["key_command"]
 
@@ -39,5 +39,5 @@ def public_command(key_file: str) -> int:
     return 0
 
 
-for command in (info_command, wrap_command, unwrap_command, erase_command):
+for command in (info_command, wrap_command, unwrap_command, erase_command, check_command):
     key_command.add_command(command)

@@ -227,7 +227,7 @@ class CryptoKey(HeldKey):
         _check_format(format)
         given = public_bytes(blob, "blob")
         if format == "aes-kwp":
-            key = cls._open_kwp(given, wrapping_key, algorithm, options, ttl_ns)
+            key = cls._open_kwp(given, wrapping_key, algorithm, policy, options, ttl_ns)
         else:
             wrapped = parse(given, "blob: ")
             if algorithm not in (None, wrapped.algorithm):
@@ -248,10 +248,12 @@ class CryptoKey(HeldKey):
             return cls._from_memory(memory, algorithm, options, ttl_ns, origin)
 
     @classmethod
-    def _open_kwp(cls, blob: bytes, wrapping_key: CryptoKey, algorithm: Name | None, options: int, ttl_ns: int) -> Self:
+    def _open_kwp(
+        cls, blob: bytes, wrapping_key: CryptoKey, algorithm: Name | None, policy: Policy, options: int, ttl_ns: int
+    ) -> Self:
         size = key_length(blob)
         chosen = algorithm_for(size, algorithm, "the wrapped key")
-        with SecureMemory(size) as memory:
+        with SecureMemory(size, policy=policy) as memory:
             kwp_open_into(memory, wrapping_key, blob)
             key = cls._from_memory(memory, chosen, options, ttl_ns, "unwrapped")
         note(key, "kwp")
