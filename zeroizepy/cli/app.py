@@ -25,7 +25,7 @@ _COMMANDS = {
     "shred-device": "device_overwrite",
     "encrypt": "sealing",
     "decrypt": "sealing",
-    "keygen": "keys",
+    "keygen": "keygen",
     "key": "key_group",
     "certify": "certifying",
     "audit": "auditing",

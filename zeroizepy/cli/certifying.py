@@ -20,7 +20,7 @@ from zeroizepy.signing import SigningKey
 
 from .console import Output
 from .errors import Failure, printable
-from .files import check_path, naming, new_file, open_regular, write_all
+from .files import check_path, new_file, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -131,8 +131,8 @@ def issue(
     base = os.path.join(folder, f"certificate-{certificate.identifier}")
     names = []
     for suffix, text in ((".json", certificate.to_json() + "\n"), (".html", certificate.to_html())):
-        with new_file(base + suffix, overwrite=False) as file, naming(base + suffix):
-            write_all(file.fd, text.encode())
+        with new_file(base + suffix) as file:
+            file.write(text.encode())
         names.append(base + suffix)
     return certificate, names[0], names[1]
 

@@ -110,13 +110,13 @@ def _is_live(quiet: bool) -> bool:
 
 
 class Bar:
-    """A progress bar on stderr: call it with bytes done and bytes in all."""
+    """A progress bar on stderr: call it with bytes done and bytes in all, None when nobody knows."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
         self._task = progress.add_task(printable(label), total=None)
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         """Show how far it is."""
         self._progress.update(self._task, completed=done, total=total)
 

@@ -1,16 +1,13 @@
-"""Files in and out of commands: regular files only, read to memory; results appear whole or not at all."""
+"""Files in and out of commands: regular files only; results appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import stat
-import tempfile
-import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from zeroizepy.durable import name_only, sync_directory
-from zeroizepy.file import secure_delete
+from zeroizepy.chunked.ends import NewFile
 from zeroizepy.utils import secure_clear
 
 from .errors import BAD_USAGE, Failure
@@ -20,13 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY_PATH",
-    "NewFile",
     "check_free",
     "check_path",
     "naming",
+    "naming_result",
     "new_file",
     "open_regular",
     "read_secret",
+    "refuse_same",
     "write_all",
 ]
 
@@ -60,12 +58,12 @@ def naming(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def open_regular(path: str, most_bytes: int, remedy: str) -> Iterator[tuple[int, os.stat_result]]:
+def open_regular(path: str, most_bytes: int | None = None, remedy: str = "") -> Iterator[tuple[int, os.stat_result]]:
     """Open a regular file for reading.
 
     Args:
         path: As the user named it.
-        most_bytes: Refuse a larger one.
+        most_bytes: Refuse a larger one; None takes any.
         remedy: What to do then.
 
     Yields:
@@ -80,7 +78,7 @@ def open_regular(path: str, most_bytes: int, remedy: str) -> Iterator[tuple[int,
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Failure(f"{path}: is {_kind(status.st_mode)}", "give a regular file")
-        if status.st_size > most_bytes:
+        if most_bytes is not None and status.st_size > most_bytes:
             raise Failure(f"{path}: has {status.st_size} bytes, the most is {most_bytes}", remedy)
         with naming(path):
             yield fd, status
@@ -145,65 +143,6 @@ def write_all(fd: int, data: memoryview | bytes, advance: Callable[[int], None] 
             advance(wrote)
 
 
-class NewFile:
-    """A result that takes its name only when it is complete.
-
-    Attributes:
-        fd: Where to write.
-    """
-
-    def __init__(self, path: str, overwrite: bool) -> None:
-        self._path = path
-        self._overwrite = overwrite
-        folder, name = os.path.split(path)
-        try:
-            self.fd, self._temporary = tempfile.mkstemp(prefix=f".{name[:50]}.", suffix=".tmp", dir=folder or os.curdir)
-        except OSError as error:
-            name_only(error, path)
-            raise
-
-    def publish(self) -> None:
-        """Flush, and give the file its name: replacing a regular file when that was allowed, else nothing."""
-        os.fsync(self.fd)
-        try:
-            self._take_name()
-        except OSError as error:
-            name_only(error, self._path)
-            raise
-        sync_directory(self._path)
-
-    def _take_name(self) -> None:
-        if self._overwrite:
-            check_free(self._path, overwrite=True)  # Writing took its time; something else may stand there by now.
-            os.replace(self._temporary, self._path)
-        else:
-            try:
-                os.link(self._temporary, self._path)
-                os.unlink(self._temporary)
-            except FileExistsError:
-                raise exists(self._path) from None
-            except OSError:
-                self._publish_without_links()
-
-    def _publish_without_links(self) -> None:
-        """FAT and some network file systems have no hard links: take the name with an empty file, then replace that."""
-        try:
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            raise exists(self._path) from None
-        os.replace(self._temporary, self._path)
-
-    def discard(self) -> None:
-        """Overwrite and unlink what was written so far: it can be part of a plaintext."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                secure_delete(self._temporary, passes=1)
-            except OSError:
-                with suppress(FileNotFoundError):
-                    os.unlink(self._temporary)
-
-
 def exists(path: str) -> Failure:
     """The refusal to replace a file."""
     return Failure(f"{path}: exists already", "give another name with -o, or --overwrite to replace it")
@@ -229,21 +168,56 @@ def check_free(path: str, *, overwrite: bool) -> None:
         raise exists(path)
 
 
-@contextmanager
-def new_file(path: str, overwrite: bool) -> Iterator[NewFile]:
-    """Write a new file (mode 600) beside `path`; it gets that name when the block ends well, and is gone otherwise.
+def refuse_same(path: str, known: os.stat_result, fault: str) -> None:
+    """Refuse a result that would stand for a file in use, by whatever name.
+
+    Args:
+        path: Where the result goes.
+        known: Status of the file in use.
+        fault: What to say of `path` then.
 
     Raises:
-        Failure: Something stands at `path` that `overwrite` does not allow to replace.
+        Failure: It would.
+    """
+    with suppress(OSError):  # Nothing is there, or a link that leads nowhere: the check of the name itself decides.
+        if os.path.samestat(known, os.stat(path)):
+            raise Failure(f"{path}: {fault}", "give another name with -o")
+
+
+@contextmanager
+def naming_result(path: str, *, overwrite: bool) -> Iterator[str]:
+    """Check that a result may take a name, and have errors about it say that as the user wrote it.
+
+    Yields:
+        The absolute path.
+
+    Raises:
+        Failure: Something stands at `path` that `overwrite` does not allow to replace, before or after.
     """
     check_free(path, overwrite=overwrite)
-    with naming(path):
-        file = NewFile(path, overwrite)
+    absolute = os.path.join(os.getcwd(), path)
+    try:
+        yield absolute
+    except OSError as error:
+        if error.filename == absolute:
+            if isinstance(error, FileExistsError):
+                check_free(path, overwrite=overwrite)  # The same in this command's words.
+            error.filename = path
+        raise
+
+
+@contextmanager
+def new_file(path: str) -> Iterator[NewFile]:
+    """Write a new file (mode 600); it gets its name when the block ends well, and is gone otherwise.
+
+    Raises:
+        Failure: Something stands at `path`.
+    """
+    with naming_result(path, overwrite=False) as absolute:
+        file = NewFile(absolute, overwrite=False, is_secret=False)
         try:
             yield file
             file.publish()
         except BaseException:
             file.discard()
             raise
-        finally:
-            os.close(file.fd)

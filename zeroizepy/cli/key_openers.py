@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+import stat
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +12,7 @@ import click
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey
 from zeroizepy.erasure import KeyFileInfo, key_file_info
+from zeroizepy.keys.wrap import MAGIC
 
 from .errors import Failure
 from .files import naming
@@ -18,9 +21,10 @@ from .keys import load_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["failing", "opener", "opener_options", "read_key"]
+__all__ = ["failing", "open_key", "open_key_options", "opener", "opener_options", "read_key"]
 
 _MOST_PASSWORD_BYTES = 4096
+_LONGEST_RAW_BYTES = 32
 
 
 def opener_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,3 +109,86 @@ def read_key(path: str, given: dict[str, Any]) -> Iterator[tuple[CryptoKey, KeyF
         key = CryptoKey.load(path, **given)
     with key:
         yield key, info
+
+
+def open_key_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `open_key` takes to a command."""
+    text = "The password of KEYFILE from descriptor N, to its end; else it is asked for at the terminal."
+    for option in (
+        click.option("--password-fd", type=click.IntRange(min=0), metavar="N", help=text),
+        click.option("--wrapping-key", metavar="FILE", help="Raw key file that KEYFILE is encrypted with."),
+        click.option(
+            "--key-fd",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Read the raw key from descriptor N instead, as in: --key-fd 3 3<key.bin",
+        ),
+        click.option(
+            "--key", "key_file", metavar="KEYFILE", help="The key file, raw or encrypted, mode 600 (see keygen)."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_key(
+    key_file: str | None,
+    key_fd: int | None,
+    wrapping_key: str | None,
+    password_fd: int | None,
+    *,
+    stdin_is_taken: bool = False,
+) -> Iterator[tuple[CryptoKey, list[os.stat_result]]]:
+    """The key that a command works with, raw or from an encrypted key file, destroyed when the block ends.
+
+    Args:
+        key_file, key_fd, wrapping_key, password_fd: The options.
+        stdin_is_taken: A password must not be read from there.
+
+    Yields:
+        The key, and the status of each file that was read for it.
+
+    Raises:
+        UsageError: Options that do not go together.
+        Failure, OSError: It cannot be read or opened.
+    """
+    context = click.get_current_context()
+    if key_file is None or key_fd is not None or not _is_wrapped(key_file):
+        if (wrapping_key, password_fd) != (None, None):
+            raise click.UsageError("--wrapping-key and --password-fd are for an encrypted KEYFILE", context)
+        with load_key(key_file, key_fd) as (key, status):
+            yield key, [status]
+        return
+    with failing(key_file):
+        opened_by = key_file_info(key_file).opened_by
+    if (opened_by == "wrapping_key") != (wrapping_key is not None) or (password_fd is not None and wrapping_key):
+        remedy = "name that with --wrapping-key" if opened_by == "wrapping_key" else "leave --wrapping-key away"
+        raise Failure(f"{key_file}: is encrypted with a {opened_by.replace('_', ' ')}", remedy)
+    ask = opened_by == "password" and password_fd is None
+    if ask and stdin_is_taken and not _has_terminal():
+        raise Failure(f"{key_file}: needs a password, and there is no terminal to ask for it", "give --password-fd N")
+    with ExitStack() as stack:
+        given = stack.enter_context(opener(wrapping_key, None, password_fd, ask=ask))
+        key, _ = stack.enter_context(read_key(key_file, given))
+        yield key, [os.stat(path) for path in (key_file, wrapping_key) if path is not None]
+
+
+def _is_wrapped(path: str) -> bool:
+    """Whether it is worth a look as an encrypted key file: no file that is may hold a raw key."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False  # Whoever opens it says why.
+    if not stat.S_ISREG(status.st_mode) or status.st_size <= _LONGEST_RAW_BYTES:
+        return False
+    with open(path, "rb", buffering=0) as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,176 +1,191 @@
-"""`encrypt` and `decrypt`: one file, one AES-GCM message, held in memory as a whole."""
+"""`encrypt` and `decrypt`: files and streams of any size, as C2SP Cobblestone."""
 
 from __future__ import annotations
 
+import io
 import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+import sys
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zeroizepy._lib import wipe_bytes
-from zeroizepy.crypto import CipherText, CryptoKey, decrypt_data, decrypt_secret, encrypt_data
-from zeroizepy.exceptions import DecryptionError, LockLimitError
+from zeroizepy.chunked import decrypt_file, encrypt_file
+from zeroizepy.exceptions import DecryptionError
 
 from .console import Output, progress_bar, size_text
-from .errors import Failure, say
-from .files import check_free, check_path, new_file, open_regular, read_secret, write_all
-from .keys import key_options, load_key
+from .errors import BAD_USAGE, Failure
+from .files import check_path, naming, naming_result, open_regular, refuse_same
+from .key_openers import open_key, open_key_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from zeroizepy.crypto import CryptoKey
+
 __all__ = ["decrypt_command", "encrypt_command"]
 
-NONCE_BYTES = 12
-OVERHEAD_BYTES = NONCE_BYTES + 16
 SUFFIX = ".zpy"
-MOST_BYTES = 2 << 30
-NOTE_FROM_BYTES = 64 << 20
-SECRET_UP_TO_BYTES = 1 << 20
-"""Plaintexts up to here are decrypted into locked memory, if the lock budget has room."""
-
-_TOO_LARGE = "this version encrypts a file as one message in memory; split it"
+_STREAM = "-"
 
 
-def _output_options(command: Callable[..., int]) -> Callable[..., int]:
-    command = click.option("--overwrite", is_flag=True, help="Replace OUT if it is a regular file.")(command)
-    text = f"Default: FILE with {SUFFIX} added or taken off."
-    return click.option("-o", "--output", metavar="OUT", help=text)(command)
+def _file_options(command: Callable[..., int]) -> Callable[..., int]:
+    text = f"- is stdout. Default: FILE with {SUFFIX} added or taken off; stdout when FILE is -."
+    for option in (
+        click.option("--quiet", is_flag=True, help="Nothing but errors, no progress bar."),
+        click.option("--overwrite", "--force", is_flag=True, help="Replace OUT if it is a regular file."),
+        click.option("-o", "--output", metavar="OUT", help=text),
+        click.option(
+            "--associated-data",
+            default="",
+            metavar="TEXT",
+            help="Authenticated, not stored and not secret; decrypt needs the same.",
+        ),
+    ):
+        command = option(command)
+    return open_key_options(command)
 
 
-def _check_output(path: str, source: os.stat_result, key: os.stat_result, *, overwrite: bool) -> None:
-    """Refuse an OUT that stands for the input or the key, by whatever name, or that may not be replaced."""
-    target = None
-    with suppress(OSError):  # Nothing is there, or a link that leads nowhere: the check of the name itself decides.
-        target = os.stat(path)
-    for known, text in ((source, "is the input itself"), (key, "is the key file")):
-        if target is not None and os.path.samestat(known, target):
-            raise Failure(f"{path}: {text}", "give another name with -o")
-    check_free(path, overwrite=overwrite)
+class _Stdout(io.FileIO):
+    """Standard output without a buffer; what fails says where."""
+
+    def write(self, data: Any) -> int:
+        """Write, and say how much."""
+        with naming("stdout"):
+            return super().write(data)
 
 
-def _tell_size(path: str, size_bytes: int) -> None:
-    if size_bytes > NOTE_FROM_BYTES:
-        text = f"its {size_text(size_bytes)} are held in memory as a whole; streaming comes with a later version"
-        say(f"note: {path}: {text}")
+def _check_stream(stream: object, name: str) -> None:
+    if stream is None:  # Its number may be another file's by now.
+        raise Failure(f"-: {name} is closed", "give a file name, or do not close it", BAD_USAGE)
 
 
 @contextmanager
-def _steps(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar that is fed with increments."""
-    with progress_bar(label) as show:
-        if show is None:
-            yield None
-            return
-        done = 0
+def _source(file: str) -> Iterator[tuple[Any, os.stat_result]]:
+    """The open input, and its status."""
+    if file == _STREAM:
+        _check_stream(sys.stdin, "stdin")
+        with naming("stdin"), open(0, "rb", buffering=0, closefd=False) as stream:
+            yield stream, os.fstat(0)
+        return
+    with open_regular(file) as (fd, status), open(fd, "rb", buffering=0, closefd=False) as stream:
+        yield stream, status
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done, total)
 
-        show(0, total)
-        yield advance
+@contextmanager
+def _target(path: str, *, overwrite: bool) -> Iterator[Any]:
+    """What the library takes as destination."""
+    if path == _STREAM:
+        with _Stdout(1, "wb", closefd=False) as stream:
+            yield stream
+        return
+    with naming_result(path, overwrite=overwrite):
+        yield path
+
+
+class _Counter:
+    """Counts for the last line what a progress bar shows."""
+
+    def __init__(self, show: Callable[[int, int | None], object] | None) -> None:
+        self.done = 0
+        self._show = show
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """So much of the input is done."""
+        self.done = done
+        if self._show is not None:
+            self._show(done, total)
+
+
+def _check_input(file: str) -> None:
+    if file != _STREAM:
+        check_path(file)
+
+
+def _check_key(key: CryptoKey) -> None:
+    if len(key) == 24:
+        fault = "the key has 24 bytes; files are encrypted with 16 or 32 (Cobblestone-128 or -256)"
+        raise Failure(fault, "'zeroizepy keygen KEYFILE' makes one of 32")
+
+
+def _carry_out(run: Callable[..., None], file: str, target: str, options: dict[str, Any]) -> tuple[int, str]:
+    """Encrypt or decrypt. Returns how many bytes of the input there were, and the algorithm."""
+    quiet, overwrite = options.pop("quiet"), options.pop("overwrite")
+    context = os.fsencode(options.pop("associated_data"))
+    if target == _STREAM:
+        _check_stream(sys.stdout, "stdout")
+    else:
+        check_path(target)
+    if file == _STREAM and options["key_fd"] == 0:
+        raise Failure("stdin cannot be both FILE and --key-fd 0", "give the key by another descriptor", BAD_USAGE)
+    with ExitStack() as stack:
+        key, key_statuses = stack.enter_context(open_key(**options, stdin_is_taken=file == _STREAM))
+        source, status = stack.enter_context(_source(file))
+        if target != _STREAM:
+            refuse_same(target, status, "is the input itself")
+            for key_status in key_statuses:
+                refuse_same(target, key_status, "is the key file")
+        _check_key(key)
+        destination = stack.enter_context(_target(target, overwrite=overwrite))
+        bar = stack.enter_context(progress_bar(file, quiet=quiet or (target == _STREAM and os.isatty(1))))
+        counter = _Counter(bar)
+        with _explaining(file, target) if run is decrypt_file else nullcontext():
+            run(source, destination, key, associated_data=context, progress=counter, overwrite=overwrite)
+        return counter.done, key.algorithm
+
+
+@contextmanager
+def _explaining(file: str, target: str) -> Iterator[None]:
+    """Say what a failed decryption left."""
+    try:
+        yield
+    except DecryptionError as error:
+        hint = "nothing was written"
+        if target == _STREAM:
+            hint = "what went to stdout is genuine, and only the beginning: do not use it as if it were all"
+        raise Failure(f"{'stdin' if file == _STREAM else file}: {error}", hint) from None
 
 
 @click.command("encrypt")
 @click.argument("file", metavar="FILE")
-@key_options
-@_output_options
-def encrypt_command(file: str, key_file: str | None, key_fd: int | None, output: str | None, overwrite: bool) -> int:
-    """Encrypt FILE with AES-GCM; FILE itself stays (see shred).
+@_file_options
+def encrypt_command(file: str, output: str | None, **options: Any) -> int:
+    """Encrypt FILE (- is stdin) as C2SP Cobblestone; FILE itself stays (see shred).
 
-    The whole file is read into ordinary memory, encrypted as one message, and that memory is zeroed; it is not locked,
-    so it can be swapped meanwhile. 2 GiB at most. OUT holds the 12-byte nonce, the ciphertext and the 16-byte tag, has
-    mode 600, and appears only when it is complete. Neither name nor size of FILE is hidden.
+    Any size and any pipe: 16 KiB chunks, each authenticated, on all CPUs. Other implementations of Cobblestone open the
+    result, with a raw key of 32 bytes Cobblestone-256, with 16 Cobblestone-128. Little of the plaintext is in memory at
+    a time, which is not locked, and is zeroed. OUT has mode 600 and appears only when it is complete and flushed.
+    Neither name nor size of FILE is hidden.
     """
-    check_path(file)
-    target = output if output is not None else file + SUFFIX
-    check_path(target)
-    source = open_regular(file, MOST_BYTES, _TOO_LARGE)
-    with load_key(key_file, key_fd) as (key, key_status), source as (fd, status):
-        _check_output(target, status, key_status, overwrite=overwrite)
-        size = status.st_size
-        _tell_size(file, size)
-        with _steps(file, 2 * size + OVERHEAD_BYTES) as advance:
-            with read_secret(fd, file, size, advance) as plaintext:
-                sealed = encrypt_data(plaintext, key)
-            with new_file(target, overwrite) as out:
-                write_all(out.fd, sealed.nonce, advance)
-                write_all(out.fd, sealed.ciphertext, advance)
-    Output().line(f"{target}: {size_text(size)} of {file} encrypted with {key.algorithm}")
+    _check_input(file)
+    target = output if output is not None else file if file == _STREAM else file + SUFFIX
+    if target == _STREAM and sys.stdout is not None and os.isatty(1):
+        raise Failure("stdout is a terminal, and ciphertext is no text", "give -o OUT, or a pipe", BAD_USAGE)
+    quiet = options["quiet"]
+    size, algorithm = _carry_out(encrypt_file, file, target, options)
+    if target != _STREAM and not quiet:
+        what = "stdin" if file == _STREAM else file
+        Output().line(f"{target}: {size_text(size)} of {what} encrypted with {algorithm}")
     return 0
 
 
 @click.command("decrypt")
 @click.argument("file", metavar="FILE")
-@key_options
-@_output_options
-def decrypt_command(file: str, key_file: str | None, key_fd: int | None, output: str | None, overwrite: bool) -> int:
-    """Decrypt FILE, which 'zeroizepy encrypt' made.
+@_file_options
+def decrypt_command(file: str, output: str | None, **options: Any) -> int:
+    """Decrypt FILE (- is stdin), which 'zeroizepy encrypt' or another implementation of C2SP Cobblestone made.
 
-    Nothing is written unless the whole file is authentic. Up to 1 MiB is decrypted in locked memory if the lock limit
-    has room for it; more passes through ordinary memory, which is said and zeroed afterwards. OUT has mode 600 and
-    appears only when it is complete.
+    OUT has mode 600 and appears only when all of FILE is authentic; nothing of it is left otherwise. On stdout no byte
+    appears before its chunk is authenticated, but only exit status 0 says that none is missing at the end.
     """
-    check_path(file)
-    if output is None and (not file.endswith(SUFFIX) or os.path.basename(file) == SUFFIX):
+    _check_input(file)
+    if output is None and file != _STREAM and (not file.endswith(SUFFIX) or os.path.basename(file) == SUFFIX):
         text = f"{file} does not end in {SUFFIX}: name the output with -o OUT"
         raise click.UsageError(text, click.get_current_context())
     target = output if output is not None else file.removesuffix(SUFFIX)
-    check_path(target)
-    source = open_regular(file, MOST_BYTES + OVERHEAD_BYTES, _TOO_LARGE)
-    with load_key(key_file, key_fd) as (key, key_status), source as (fd, status):
-        _check_output(target, status, key_status, overwrite=overwrite)
-        size = status.st_size
-        if size < OVERHEAD_BYTES:
-            raise Failure(
-                f"{file}: has {size} bytes; an encrypted file has at least {OVERHEAD_BYTES}",
-                "it was cut off, or is not encrypted",
-            )
-        _tell_size(file, size)
-        with _steps(file, 2 * size) as advance:
-            sealed = _read_sealed(fd, file, size, advance)
-            with _decrypted(file, sealed, key) as plaintext, new_file(target, overwrite) as out:
-                write_all(out.fd, plaintext, advance)
-    Output().line(f"{target}: {size_text(size - OVERHEAD_BYTES)} decrypted with {key.algorithm}")
+    quiet = options["quiet"]
+    _, algorithm = _carry_out(decrypt_file, file, target, options)
+    if target != _STREAM and not quiet:
+        with suppress(OSError):  # Somebody may have moved it by now.
+            Output().line(f"{target}: {size_text(os.stat(target).st_size)} decrypted with {algorithm}")
     return 0
-
-
-def _read_sealed(fd: int, path: str, size: int, advance: Callable[[int], None] | None) -> CipherText:
-    with open(fd, "rb", closefd=False) as file:
-        nonce = file.read(NONCE_BYTES)
-        ciphertext = file.read(size - NONCE_BYTES)
-        if len(nonce) + len(ciphertext) < size or file.read(1):
-            raise Failure(f"{path}: changed while it was read", "try again when nothing writes to it")
-    if advance is not None:
-        advance(size)
-    return CipherText(nonce, ciphertext)
-
-
-@contextmanager
-def _decrypted(path: str, sealed: CipherText, key: CryptoKey) -> Iterator[memoryview]:
-    """The plaintext for the length of a `with` block: in locked memory when it fits there, wiped at the end."""
-    try:
-        if len(sealed.ciphertext) <= SECRET_UP_TO_BYTES:
-            try:
-                memory = decrypt_secret(sealed, key)
-            except LockLimitError:
-                pass  # What does not fit under the lock limit takes the other way, and is said.
-            else:
-                with memory, memory.borrow() as view:
-                    yield view
-                return
-        plaintext = decrypt_data(sealed, key)
-    except DecryptionError:
-        raise Failure(
-            f"{path}: wrong key, or not an encrypted file, or damaged; nothing was written",
-            "use the key file that it was encrypted with",
-        ) from None
-    text = "bytes are decrypted in ordinary memory, which can be swapped; it is zeroed next"
-    say(f"note: {path}: {len(plaintext)} {text}")
-    try:
-        yield memoryview(plaintext)
-    finally:
-        wipe_bytes(plaintext)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .algorithms import Name
 
 __all__ = [
+    "MAGIC",
     "MAX_WRAPPED_BYTES",
     "Wrapped",
     "check_file_limits",
@@ -29,7 +30,7 @@ __all__ = [
     "unseal_into",
 ]
 
-_MAGIC = b"zpy-key\0"
+MAGIC = b"zpy-key\0"
 _VERSION = 1
 _BY_KEY, _BY_PASSWORD = 1, 2
 _BY_NUMBER = {each.number: each for each in ALGORITHMS.values()}
@@ -86,12 +87,12 @@ def _number_of(key: object) -> int:
 
 def header_for_key(key: HeldKey) -> bytes:
     """The first bytes of a key that another key wraps."""
-    return _HEADER.pack(_MAGIC, _VERSION, _BY_KEY, _number_of(key), 0, 0, 0, bytes(16))
+    return _HEADER.pack(MAGIC, _VERSION, _BY_KEY, _number_of(key), 0, 0, 0, bytes(16))
 
 
 def header_for_password(key: HeldKey, passes: int, size: int, salt: bytes) -> bytes:
     """The first bytes of a key that is encrypted with a password."""
-    return _HEADER.pack(_MAGIC, _VERSION, _BY_PASSWORD, _number_of(key), 0, passes, size, salt)
+    return _HEADER.pack(MAGIC, _VERSION, _BY_PASSWORD, _number_of(key), 0, passes, size, salt)
 
 
 def check_no_weaker(wrapping_key: HeldKey, key: object) -> None:
@@ -140,7 +141,7 @@ def parse(blob: bytes, where: str) -> Wrapped:
     Raises:
         DecryptionError: It is none, of another version, truncated, or too long.
     """
-    if not blob or blob[: len(_MAGIC)] != _MAGIC[: len(blob)]:
+    if not blob or blob[: len(MAGIC)] != MAGIC[: len(blob)]:
         raise DecryptionError(f"{where}is no wrapped key: it does not begin like one")
     if len(blob) < _HEADER.size:
         raise DecryptionError(f"{where}is truncated: {len(blob)} bytes do not hold a wrapped key's header")
