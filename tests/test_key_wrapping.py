@@ -293,16 +293,6 @@ def test_files_of_others(tmp_path: Path) -> None:
             CryptoKey.load(tmp_path / name, wrapping_key=outer)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
-def test_another_owner(tmp_path: Path) -> None:
-    """A file that another user could change is refused."""
-    path, outer = tmp_path / "key", CryptoKey(KEY)
-    CryptoKey(OTHER).save(path, wrapping_key=outer)
-    os.chown(path, 12345, -1)
-    with pytest.raises(ValueError, match="key: belongs to user 12345, not to user 0"):
-        CryptoKey.load(path, wrapping_key=outer)
-
-
 def test_damaged_files(tmp_path: Path) -> None:
     """The message begins with the file's name and says what is wrong."""
     path, outer = tmp_path / "key", CryptoKey(KEY)

@@ -115,10 +115,11 @@ class SigningKey(Holder):
         """Read a key file that `save`, or `zeroizepy keygen --signing`, wrote.
 
         Args:
-            path: A regular file of 32 bytes that nobody else may access; a symbolic link is not followed.
+            path: A regular file of 32 bytes, of this user (any user's for root), that nobody else may access; a
+                symbolic link is not followed.
 
         Raises:
-            ValueError: Another file, or one that others may access; the message says which.
+            ValueError: Another file, or one that others own or may access; the message says which.
             OSError: It cannot be opened or read.
             LockLimitError: Nothing more can be locked.
         """
@@ -144,6 +145,8 @@ class SigningKey(Holder):
             FileExistsError: Something does.
             OSError: It could not be written; what was begun is unlinked.
             SecureMemoryClosed: The key is closed.
+
+        Does not reach: the name, in a folder that may not be read and where the file system cannot flush folders.
         """
         if self.wiped:
             _fail_key(lib.zpy_cell_state(self._handle))

@@ -98,7 +98,8 @@ class AuditLog:
         Raises:
             ValueError: Another event name, or a body too large or without a JSON form.
             AuditError: The file is no log, is damaged at its end, or may be written by others.
-            OSError: It cannot be opened, written or flushed. After a failed flush the entry may be there all the same.
+            OSError: It cannot be opened, written or flushed, or a new log's name cannot. After a failed flush the entry
+                may be there all the same.
         """
         if not re.fullmatch(r"[a-z0-9_-]{1,40}", event) or event in _OWN_EVENTS:
             raise ValueError(
@@ -134,6 +135,7 @@ class AuditLog:
             size = os.fstat(fd).st_size
             written = b""
             if size == 0:
+                sync_directory(self._path)  # First: while the log is empty, a next append comes here again.
                 last = make_entry(None, "begin", {"schema": SCHEMA, "log": secrets.token_hex(16)})
                 written = last.line()
             else:
@@ -144,8 +146,6 @@ class AuditLog:
                     written = (b"" if torn.endswith(TORN_END) else TORN_END) + last.line()
             entry: Entry = make_entry(last, *make(last))
             self._write(fd, size, written + entry.line())
-        if size == 0:
-            sync_directory(self._path)
         return entry
 
     @contextmanager

@@ -19,12 +19,9 @@ def read_key_file(path: str) -> bytes:
         ValueError: It is no regular file, or another user owns it or others may access it.
         OSError: It cannot be opened or read.
     """
-    with open_private_file(path, "a key file is what CryptoKey.save wrote") as fd:
-        owner = os.fstat(fd).st_uid
-        if owner != os.geteuid():
-            raise ValueError(f"{path}: belongs to user {owner}, not to user {os.geteuid()}; load a copy of your own")
-        with open(fd, "rb", closefd=False) as file:
-            return file.read(MAX_WRAPPED_BYTES + 1)
+    what = "a key file is what CryptoKey.save wrote"
+    with open_private_file(path, what) as fd, open(fd, "rb", closefd=False) as file:
+        return file.read(MAX_WRAPPED_BYTES + 1)
 
 
 def write_key_file(path: str, content: bytes, *, overwrite: bool) -> None:

@@ -47,10 +47,10 @@ def key_file_info(path: str) -> KeyFileInfo:
     """Tell what a key file is: what `CryptoKey.save` or `zeroizepy keygen` wrote.
 
     Args:
-        path: A regular file that nobody else may access.
+        path: A regular file of this user, of any user for root, that nobody else may access.
 
     Raises:
-        ValueError: Another file, or one that others may access; the message says which.
+        ValueError: Another file, or one that others own or may access; the message says which.
         DecryptionError: It begins like a key file, and is truncated, damaged, or of another version.
         OSError: It cannot be opened or read.
     """

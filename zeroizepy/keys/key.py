@@ -281,11 +281,13 @@ class CryptoKey(HeldKey):
         Raises:
             TypeError, ValueError: A wrong argument.
             FileExistsError: Something stands there.
-            OSError: It could not be written; what was begun is unlinked.
+            OSError: It could not be written; what was begun is unlinked. A new file that replaced the old one stays,
+                complete, when only the last flush of its folder fails.
             SecureMemoryClosed: A key is destroyed. No file is made then.
             LockLimitError: Nothing more can be locked, and no file is made.
 
         Does not reach: the blocks of a file that was replaced; `secure_delete` it first, or destroy its wrapping key.
+        Names in folders that may not be read, or whose file system cannot flush them, are not flushed.
         """
         try:
             _check_one(password, wrapping_key)
@@ -323,7 +325,8 @@ class CryptoKey(HeldKey):
         """Read a key file that `save` wrote, straight into a slot.
 
         Args:
-            path: A regular file of this user that nobody else may access; a symbolic link is not followed.
+            path: A regular file of this user, of any user for root, that nobody else may access; a symbolic link is not
+                followed.
             password: What it was saved with.
             wrapping_key: Instead of a password, the key that it was saved with.
             tier, policy, ttl_sec: As for `CryptoKey`.

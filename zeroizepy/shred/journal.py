@@ -17,6 +17,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zeroizepy.durable import sync_directory
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -228,13 +230,9 @@ class Journal:
         raise FileExistsError(errno.EEXIST, "is no journal of a tree, and is left alone", self.path)
 
     def _begin(self, run: dict[str, Any]) -> None:
+        sync_directory(self.path)  # First: while the file is empty, a next run comes here again.
         _write(self._fd, _packed({"journal": _MAGIC, "run": run}, _HEADER_BYTES), 0)
         os.fsync(self._fd)
-        directory = os.open(os.path.dirname(self.path) or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def _compare(self, header: dict[str, Any], run: dict[str, Any]) -> None:
         before = header.get("run")

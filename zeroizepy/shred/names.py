@@ -13,6 +13,8 @@ from __future__ import annotations
 import errno
 import os
 
+from zeroizepy.durable import flush_directory as sync_directory
+
 from .calls import rename_noreplace
 from .target import same_file
 
@@ -36,7 +38,6 @@ _LETTERS = bytes(_ALPHABET[byte % ALPHABET_SIZE] for byte in range(256))
 
 _ATTEMPTS = 64
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.EPERM)
-_UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EROFS)
 
 
 class NameReplacedError(OSError):
@@ -168,18 +169,3 @@ def unlink(directory: int, name: str, fd: int) -> None:
     if not is_ours(directory, name, fd):
         raise NameReplacedError(name)
     os.unlink(name, dir_fd=directory)
-
-
-def sync_directory(directory: int) -> bool:
-    """Flush the directory. False when the file system has no such flush or we may not read the directory.
-
-    Raises:
-        OSError: The flush itself failed.
-    """
-    try:
-        os.fsync(directory)
-    except OSError as error:
-        if error.errno in _UNSYNCABLE:
-            return False
-        raise
-    return True
