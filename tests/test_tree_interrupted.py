@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zeroizepy.file import shred_tree
-from zeroizepy.shred import trees
+from zeroizepy.shred.batch import Batch
 from zeroizepy.shred.folders import Folders
-from zeroizepy.shred.name_steps import NameRun
 from zeroizepy.shred.steps import FileRun
 from zeroizepy.shred.walk import Walker
 
@@ -89,10 +88,10 @@ def check_counts(root: Path, report: TreeReport) -> None:
         (FileRun, "write_pass", 1),
         (FileRun, "write_pass", 40),
         (FileRun, "settle", 30),
-        (NameRun, "hide", 70),
-        (NameRun, "unlink", 25),
-        (NameRun, "unlink", FILES),
-        (trees.Batch, "_flush_names", 2),
+        (Batch, "_hide_rows", 1),
+        (Batch, "_hide_rows", 2),
+        (Batch, "_remove", 1),
+        (Batch, "_flush_names", 2),
         (Folders, "_hide_once", 2),
         (Folders, "_remove_one", 2),
         (Folders, "_flush", 1),
