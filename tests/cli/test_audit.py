@@ -12,6 +12,7 @@ from support.schemas import FORMS
 
 from zeroizepy.certificate import Certificate, certify
 from zeroizepy.cli import reports
+from zeroizepy.erasure import KeyFileInfo
 from zeroizepy.file import DeviceReport, FreeSpaceReport, PassReport, ShredPlan, ShredReport, TreeReport
 from zeroizepy.session import RecoveryReport
 from zeroizepy.signing import SigningKey
@@ -145,8 +146,8 @@ def test_what_is_no_report(cli: Cli, tmp_path: Path, text: str, fault: str) -> N
 
 
 def test_each_kind_with_a_schema_is_taken() -> None:
-    """All forms that stand for something done; plans and single passes are parts of them."""
-    assert set(reports._KINDS.values()) == set(FORMS) - {PassReport, ShredPlan}
+    """All forms of something done; plans and passes are parts of them, and a look at a key does nothing."""
+    assert set(reports._KINDS.values()) == set(FORMS) - {KeyFileInfo, PassReport, ShredPlan}
 
 
 def test_no_report_file_is_half_recorded(cli: Cli, tmp_path: Path) -> None:

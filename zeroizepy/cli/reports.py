@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from zeroizepy.certificate import Certificate
+from zeroizepy.certificate import Certificate, SignedReceipt
 from zeroizepy.crypto import ErasureReceipt
+from zeroizepy.erasure import CryptoShredReport, KeyFileErasure
 from zeroizepy.file import DeviceReport, FreeSpaceReport, ShredReport, TreeReport
 from zeroizepy.json_form import from_plain, load_json
 from zeroizepy.session import RecoveryReport
@@ -22,7 +23,18 @@ __all__ = ["ReportFile", "read_any_report_file"]
 
 _KINDS: dict[str, type[JsonForm]] = {
     kind.schema: kind
-    for kind in (ShredReport, TreeReport, FreeSpaceReport, DeviceReport, RecoveryReport, ErasureReceipt, Certificate)
+    for kind in (
+        Certificate,
+        CryptoShredReport,
+        DeviceReport,
+        ErasureReceipt,
+        FreeSpaceReport,
+        KeyFileErasure,
+        RecoveryReport,
+        ShredReport,
+        SignedReceipt,
+        TreeReport,
+    )
 }
 _LISTS = ("files", "directories")
 _NO_REPORT = {"path", "error"}
