@@ -55,7 +55,8 @@ class PassRun:
 
     def take_notes(self, writer: SpanWriter) -> None:
         """Note what is to be said of the writer whose bytes this run gets."""
-        self.notes += [note for note in writer.notes if note not in self.notes]
+        if writer.notes:
+            self.notes += [note for note in writer.notes if note not in self.notes]
 
     def _may_skip(self) -> int:
         """How many bytes the device may still fail on: beyond that the rest would take it hours.

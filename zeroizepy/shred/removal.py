@@ -26,9 +26,11 @@ class Removal:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._fault: BaseException | None = None
-        self._is_started = False
+        self._is_started = self._is_ended = False
         self._claim = threading.Lock()
-        self._ended = threading.Event()
+        # Plain locks, since an interrupt can leave an Event's own lock behind, taken for ever.
+        self._running = threading.Lock()
+        self._running.acquire()  # Until the work has ended, whichever thread does it.
 
     def start(self) -> None:
         """Begin. Called once."""
@@ -45,11 +47,11 @@ class Removal:
             self._batch.remove()
         except BaseException as error:  # noqa: BLE001 - raised again by `join`.
             self._fault = error
-        finally:
-            self._ended.set()
+        self._is_ended = True
+        self._running.release()
 
     def join(self) -> None:
-        """Wait until it has ended, whatever happens meanwhile: descriptors in use must not be closed.
+        """Wait until it has ended, whatever happens meanwhile: descriptors in use must not be closed. Idempotent.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the removal ended before its next step.
@@ -57,11 +59,11 @@ class Removal:
         """
         interrupted: BaseException | None = None
         if not self._is_started and self._claim.acquire(blocking=False):
+            self._is_ended = True  # It never began, and never will.
             self._batch.abandon()
-            return
-        while not self._ended.is_set():
+        while not self._is_ended:
             try:
-                self._ended.wait()
+                self._running.acquire()
             except BaseException as error:  # noqa: BLE001, PERF203 - raised again below.
                 interrupted = error
                 self._batch.stop()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 from zeroizepy.json_form import JsonForm
@@ -98,7 +100,12 @@ _EXPLANATIONS = {
 
 def now_text() -> str:
     """The time in UTC, as ISO 8601 writes it, to the second."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _text_of(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _text_of(second: int) -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def explain(code: str) -> str:

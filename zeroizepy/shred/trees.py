@@ -324,6 +324,7 @@ class _TreeRun:
             self._leaving.removal.stop()
         for load in filter(None, (self._leaving, self._load)):
             self._put_by(load)
+        self._leaving = None
         while self._finished:
             report = self._finished.popleft().ticket.report
             if report is not None:
