@@ -204,6 +204,19 @@ def from_password() -> CryptoKey:
     return CryptoKey.from_password(b"x", opslimit=5, memlimit=7 << 20)
 
 
+@needs_aes
+def test_memory_that_was_not_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may have been swapped may have left a copy on disk; so may a key of which that is not known any more."""
+    key, gone = CryptoKey.generate(), CryptoKey.generate()
+    gone.destroy()
+    assert sanitized(cryptographic_erase_key(gone)) == "unknown"
+    protection = replace(key.protection, locked=False)
+    monkeypatch.setattr(CryptoKey, "protection", property(lambda _key: protection))
+    receipt = cryptographic_erase_key(key)
+    assert sanitized(receipt) == "unknown"
+    assert "swapped" in receipt.condition("copies_sanitized").reason
+
+
 @pytest.mark.parametrize(
     ("make", "origin", "kind", "state"),
     [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import HeldKey
     from .census import Census, Event
-    from .receipt import CopyState, Found
+    from .receipt import Answer, CopyState, Found
 
 __all__ = ["erase", "receipt_of_file"]
 
@@ -104,14 +104,14 @@ def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
         conditions=(
             _ALWAYS,
             _strength(key),
-            _sanitized(key, found, copies),
+            _sanitized(key, found, protection, copies),
             _vetted(key),
             _verified(key, found, witness),
         ),
     )
     if found == "live":
         census.erased = receipt.time
-    if census.name is not None and found != "in_parent":
+    if census.name is not None and found not in ("in_parent", "erased"):
         note_erased(census.name, is_last=receipt.condition("copies_sanitized").verdict == "met")
     return receipt
 
@@ -166,28 +166,28 @@ def _copies(
         yield KeyCopy("same_key", others, "", "may_remain", "other objects of this process hold the same key")
 
 
-_Answer = tuple["CopyState", str]
+_Told = tuple["CopyState", str]
 
 
-def _given(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001 - one shape for all.
+def _given(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001 - one shape for all.
     return "may_remain", "given out as bytes, which cannot be wiped; what became of them cannot be seen"
 
 
-def _borrowed(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _borrowed(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001
     return "unknown", "lent as a view, which reads zeros by now; whether the borrower copied it cannot be seen"
 
 
-def _from_holder(key: HeldKey, _detail: str, event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _from_holder(key: HeldKey, _detail: str, event: Event, _removed: object) -> _Told:  # noqa: ARG001
     if is_live(event.extra and event.extra()):
         return "may_remain", "made from another secret of this process, which is still there"
     return "unknown", "made from another secret, which is gone from this process or cannot be seen"
 
 
-def _from_password(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _from_password(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001
     return "may_remain", "made from a password: whoever knows that and the salt can make the key again"
 
 
-def _from_parent(key: HeldKey, detail: str, event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _from_parent(key: HeldKey, detail: str, event: Event, _removed: object) -> _Told:  # noqa: ARG001
     if is_live(event.extra[0]()):
         return "may_remain", "derived from a key that is still there and can make it again"
     if was_erased(detail):
@@ -195,18 +195,18 @@ def _from_parent(key: HeldKey, detail: str, event: Event, _removed: object) -> _
     return "unknown", "derived from a key that is gone from this process; copies of that one can make it again"
 
 
-def _derived(key: HeldKey, _detail: str, event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _derived(key: HeldKey, _detail: str, event: Event, _removed: object) -> _Told:  # noqa: ARG001
     place = "still in this process" if is_live(event.extra()) else "gone from this process"
     return "no_copy", f"another key, {place}, which cannot open what this one encrypted; erase it for what it encrypted"
 
 
-def _wrapped(key: HeldKey, detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _wrapped(key: HeldKey, detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001
     if detail != MORE and was_erased(detail):
         return "gone", "encrypted under a key that was erased, of which no copy was left"
     return "may_remain", "encrypted under another key: whoever has that and the wrapped key has this one"
 
 
-def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[str]]) -> _Answer:  # noqa: ARG001
+def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[str]]) -> _Told:  # noqa: ARG001
     if detail == MORE:
         return "may_remain", "more key files than are kept apart"
     time, wrapping = event.extra
@@ -220,20 +220,20 @@ def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[st
     return "may_remain", "a key file; no report says that it was overwritten and verified"
 
 
-def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:
+def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:
     if _uses_openssl(key):
         return "unknown", "keys of single files, wiped by now; OpenSSL had them on the ordinary heap"
     return "gone", "keys of single files, in locked slots, wiped by now"
 
 
-def _kwp(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Answer:  # noqa: ARG001
+def _kwp(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001
     return (
         "unknown",
         "used for AES-KWP with OpenSSL, in ordinary memory; that was zeroed, and not looked at afterwards",
     )
 
 
-_KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Answer]] = {
+_KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Told]] = {
     "source": _from_holder,
     "password": _from_password,
     "parent_key": _from_parent,
@@ -261,22 +261,26 @@ def _strength(key: HeldKey) -> Condition:
     return Condition("strength", "met", f"{bits} bits, {how} from the kernel's generator by libsodium")
 
 
-def _sanitized(key: HeldKey, found: Found, copies: tuple[KeyCopy, ...]) -> Condition:
-    name = "copies_sanitized"
-    if found == "in_parent":
-        return Condition(
-            name, "not_met", "the key is the parent process's; what that did with it cannot be seen from here"
-        )
+def _sanitized(key: HeldKey, found: Found, protection: KeyProtection | None, copies: tuple[KeyCopy, ...]) -> Condition:
     left = [_short(copy) for copy in copies if copy.state == "may_remain"]
     unknown = [_short(copy) for copy in copies if copy.state == "unknown" or _is_file(copy)]
-    if left:
-        return Condition(name, "not_met", f"may remain: {', '.join(left)}")
-    if unknown:
-        return Condition(name, "unknown", f"cannot be seen: {', '.join(unknown)}")
-    if key._origin not in ("generated", "derived"):
-        return Condition(name, "unknown", "the key came from outside, where others may have it")
-    text = "it was made here and this process saw no copy leave it; what reads its memory from outside is not seen"
-    return Condition(name, "met", text)
+    answer: Answer = "unknown"
+    if found == "in_parent":
+        answer, text = "not_met", "the key is the parent process's; what that did with it cannot be seen from here"
+    elif left:
+        answer, text = "not_met", f"may remain: {', '.join(left)}"
+    elif unknown:
+        text = f"cannot be seen: {', '.join(unknown)}"
+    elif key._origin not in ("generated", "derived"):
+        text = "the key came from outside, where others may have it"
+    elif protection is None:
+        text = "the key was gone before; whether its memory was locked is no longer known"
+    elif not protection.locked:
+        text = "its memory was not locked and may have been swapped to disk"
+    else:
+        answer = "met"
+        text = "it was made here and this process saw no copy leave it; what reads its memory from outside is not seen"
+    return Condition("copies_sanitized", answer, text)
 
 
 def _is_file(copy: KeyCopy) -> bool:
