@@ -46,8 +46,9 @@ class KeyProtection(Protection):
     """What the system calls granted for a key.
 
     Attributes:
-        schedule_locked: Whether the expanded key lies in locked memory too. False for 128- and 192-bit keys and on
+        schedule_locked: Whether the expanded key lies in locked memory too. False for AES with 128 and 192 bits and on
             a CPU without AES instructions: then OpenSSL expands the key on the ordinary heap for each message.
+            XChaCha20-Poly1305 and AEGIS-256 have none; what they make for one message is zeroed on the stack.
     """
 
     schedule_locked: bool

@@ -38,22 +38,37 @@ __all__ = ["CryptoKey"]
 
 
 class CryptoKey(HeldKey):
-    """An AES-GCM key that stays in locked memory and is used by pointer, until it is destroyed.
+    """A key that stays in locked memory and is used by pointer, until it is destroyed.
 
     Args:
-        key_bytes: 16, 24 or 32 bytes (AES-128, -192, -256): bytes-like, or a cell or secure memory. It is copied;
-            what you pass keeps its own copy, except a cell for which this was the last access.
+        key_bytes: 16, 24 or 32 bytes: bytes-like, or a cell or secure memory. It is copied; what you pass keeps its own
+            copy, except a cell for which this was the last access.
+        algorithm: What it is for, for as long as it lives. None for AES-GCM, or the algorithm of another CryptoKey.
         tier, policy: As for `CypherCell`.
         ttl_sec: Seconds to live, counted through suspend. The core zeroes the key at the deadline.
         wipe_source: Zero a mutable buffer, or wipe a cell or secure memory, once the key is made of it.
 
     Raises:
         TypeError: Not bytes-like, or `wipe_source` with what cannot be wiped, such as `bytes`.
-        ValueError: Another length, or a wrong tier, policy or ttl_sec.
+        ValueError: Another length than the algorithm's, or a wrong algorithm, tier, policy or ttl_sec.
+        SecureMemoryError: AEGIS-256 with a libsodium before 1.0.19.
         LockLimitError: Nothing more can be locked.
 
-    With 32 bytes and a CPU that has AES instructions, libsodium does the work and the expanded key lies beside the
+    | algorithm | key, nonce, tag (bytes) | messages under one key | choose it |
+    |---|---|---|---|
+    | AES-256-GCM | 32, 12, 16 | 2^32 | by default: everyone opens it, NIST approves it; and for files |
+    | AES-128-GCM, AES-192-GCM | 16 or 24, 12, 16 | 2^32 | where a peer asks for it; OpenSSL does the work |
+    | XChaCha20-Poly1305 | 32, 24, 16 | no limit in reach | for more messages, and CPUs without AES instructions |
+    | AEGIS-256 | 32, 32, 32 | no limit in reach | for speed, where both ends have it; no standard yet |
+
+    With AES-256-GCM and a CPU that has AES instructions, libsodium does the work and the expanded key lies beside the
     key in the same slot. Otherwise OpenSSL does, through `cryptography`; `protection.schedule_locked` is False then.
+    libsodium's AES-GCM does not use wide vectors (VAES): where the CPU has them, OpenSSL is about twice as fast on
+    messages of 16 KiB and more, and AEGIS-256 faster than both. Without AES instructions AEGIS-256 is slow. That a
+    message opens does not prove which key made it: AES-GCM and XChaCha20-Poly1305 do not commit to theirs, as encrypted
+    files and wrapped keys do.
+
+    Source: NIST SP 800-38D, section 8.3; RFC 8439 and draft-irtf-cfrg-xchacha; draft-irtf-cfrg-aegis-aead.
     """
 
     __slots__ = ("_salt",)
