@@ -1,7 +1,7 @@
 """What does a message cost when its key stays in locked memory?
 
-Baselines: upstream zeroizepy, `cryptography`'s AESGCM with a nonce from os.urandom, PyNaCl's SecretBox. Unit: time
-for one message, and bytes of plaintext a second.
+Baselines: upstream zeroizepy, `cryptography`'s AESGCM with a nonce from os.urandom, PyNaCl's SecretBox and its bindings
+of XChaCha20-Poly1305 and AEGIS-256. Unit: time for one message, and bytes of plaintext a second.
 """
 
 from __future__ import annotations
@@ -20,13 +20,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIZES = {64: "64 B", 1024: "1 KiB", 65536: "64 KiB", 1 << 20: "1 MiB"}
+HUGE_BYTES = 64 << 20
 LARGE_BYTES = 65536
+OTHER_SIZES = {64: "64 B", 16384: "16 KiB", 65536: "64 KiB", 1 << 20: "1 MiB"}
+ENCRYPTING = {size: Aim(1.0 if size < LARGE_BYTES else 2.0) for size in (*SIZES, HUGE_BYTES)}
+"""Time over AESGCM's, its nonce included: on large messages libsodium's AES-GCM without VAES is the limit."""
+FRESH = Aim(0.7)
+OTHER_LARGE_BYTES = 16384
+OTHERS = Aim(1.1)
+"""Time over that of PyNaCl's binding of the same C function, from 16 KiB up; it copies what that returns."""
 INTRODUCTION = """\
 Question: what does a message cost when its key stays in locked memory?
 Unit: time for one message, mostly the cost of the call at 64 B; from 64 KiB also bytes of plaintext a second (MB =
 10^6), mostly the speed of the cipher at 1 MiB.
 
 - Ours, upstream and `cryptography` do AES-256-GCM under a fresh random nonce; SecretBox does XSalsa20-Poly1305.
+- PyNaCl's bindings of XChaCha20-Poly1305 and AEGIS-256 get a nonce that is ready, and the key as bytes.
+- Here messages follow each other quickly, so that ours draws its nonces several at a time (LIMITATIONS.md). A lone
+  message takes one system call more.
 - Key location: ours in locked pages; upstream fetches it as bytes for each message; AESGCM and SecretBox keep it on the
   heap, and AESGCM has its key schedule ready there.
 - Checked before timing: ours, upstream and AESGCM open each other's messages; SecretBox opens its own."""
@@ -72,12 +83,71 @@ def one_size(peer: Upstream, size: int, repeats: Repeats) -> list[str]:
         statement("cryptography: AESGCM.decrypt", "aes.decrypt(nonce, sealed, None)", shown, **theirs),
         statement("PyNaCl: SecretBox.decrypt", "box.decrypt(sealed)", shown, **salsa),
     ]
-    aim = Aim(0.4) if size == min(SIZES) else None
+    aims = {"cryptography: AESGCM.encrypt": ENCRYPTING[size]}
+    if size == min(SIZES):
+        aims["upstream: encrypt_data"] = Aim(0.4)
+    if size >= LARGE_BYTES:
+        aims["cryptography: AESGCM.decrypt"] = ENCRYPTING[size]
     lines = []
     for verb, cases in (("Encrypt", encrypting), ("Decrypt", decrypting)):
         first, *others = [case.name for case in cases]
-        wanted = [Ratio(first, name, aim if name == "upstream: encrypt_data" else None) for name in others]
+        wanted = [Ratio(first, name, aims.get(name)) for name in others]
         lines += group(f"{verb} {SIZES[size]}", cases, wanted, repeats)
+    return lines
+
+
+def huge(repeats: Repeats) -> list[str]:
+    """One message of 64 MiB, as one call."""
+    message, raw = os.urandom(HUGE_BYTES), os.urandom(32)
+    names = {"message": message, "key": CryptoKey(raw), "aes": AESGCM(raw), "urandom": os.urandom}
+    cases = [
+        statement("ours: encrypt_data", "encrypt_data(message, key)", HUGE_BYTES, encrypt_data=encrypt_data, **names),
+        statement("cryptography: AESGCM.encrypt", "aes.encrypt(urandom(12), message, None)", HUGE_BYTES, **names),
+    ]
+    return group("Encrypt 64 MiB", cases, [Ratio(cases[0].name, cases[1].name, ENCRYPTING[HUGE_BYTES])], repeats)
+
+
+def fresh_keys(repeats: Repeats) -> list[str]:
+    """A key that encrypts one message and goes."""
+    names = {"message": os.urandom(64), "raw": os.urandom(32), "encrypt_data": encrypt_data, "CryptoKey": CryptoKey}
+    names |= {"AESGCM": AESGCM, "urandom": os.urandom}
+    pairs = {
+        "of given bytes": ("encrypt_data(message, CryptoKey(raw))", "AESGCM(raw).encrypt(urandom(12), message, None)"),
+        "drawn": (
+            "encrypt_data(message, CryptoKey.generate())",
+            "AESGCM(AESGCM.generate_key(256)).encrypt(urandom(12), message, None)",
+        ),
+    }
+    lines = []
+    for title, (own, other) in pairs.items():
+        cases = [statement("ours: CryptoKey", own, **names), statement("cryptography: AESGCM", other, **names)]
+        wanted = [Ratio("ours: CryptoKey", "cryptography: AESGCM", FRESH)]
+        lines += group(f"Fresh key {title}, and one message of 64 B", cases, wanted, repeats)
+    return lines
+
+
+def other_algorithms(repeats: Repeats) -> list[str]:
+    """XChaCha20-Poly1305 and AEGIS-256 beside PyNaCl's bindings of the same C functions."""
+    nacl = import_module("nacl.bindings")
+    lines = []
+    for name, function in (("XChaCha20-Poly1305", "xchacha20poly1305_ietf"), ("AEGIS-256", "aegis256")):
+        raw = os.urandom(32)
+        key = CryptoKey(raw, algorithm=name)
+        seal = getattr(nacl, f"crypto_aead_{function}_encrypt")
+        for size, text in OTHER_SIZES.items():
+            message = os.urandom(size)
+            ct = encrypt_data(message, key)
+            assert ct.ciphertext == seal(message, None, ct.nonce, raw)
+            shown = size if size >= OTHER_LARGE_BYTES else 0
+            names = {"message": message, "key": key, "raw": raw, "nonce": ct.nonce, "seal": seal}
+            cases = [
+                statement(
+                    "ours: encrypt_data", "encrypt_data(message, key)", shown, encrypt_data=encrypt_data, **names
+                ),
+                statement("PyNaCl: binding", "seal(message, None, nonce, raw)", shown, **names),
+            ]
+            aim = OTHERS if size >= OTHER_LARGE_BYTES else None
+            lines += group(f"{name}: encrypt {text}", cases, [Ratio(cases[0].name, cases[1].name, aim)], repeats)
     return lines
 
 
@@ -92,6 +162,9 @@ def main() -> None:
         peer.run("from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data")
         for size in SIZES:
             lines += one_size(peer, size, repeats)
+    lines += huge(repeats)
+    lines += fresh_keys(repeats)
+    lines += other_algorithms(repeats)
     write_section(chosen.results, "Messages", lines)
 
 
