@@ -7,14 +7,15 @@ of XChaCha20-Poly1305 and AEGIS-256. Unit: time for one message, and bytes of pl
 from __future__ import annotations
 
 import os
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from harness import Aim, Ratio, Repeats, facts, group, options, statement, write_section
+from harness import Aim, Case, Ratio, Repeats, facts, group, options, statement, write_section
 from upstream import Upstream
 
-from zeroizepy import CipherText, CryptoKey, decrypt_data, encrypt_data
+from zeroizepy import CipherText, CryptoKey, cryptographic_erase_key, decrypt_data, encrypt_data
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,6 +30,8 @@ FRESH = Aim(0.7)
 OTHER_LARGE_BYTES = 16384
 OTHERS = Aim(1.1)
 """Time over that of PyNaCl's binding of the same C function, from 16 KiB up; it copies what that returns."""
+ERASING = Aim(1.1)
+"""Time to erase a key that encrypted over that of one that did not."""
 INTRODUCTION = """\
 Question: what does a message cost when its key stays in locked memory?
 Unit: time for one message, mostly the cost of the call at 64 B; from 64 KiB also bytes of plaintext a second (MB =
@@ -151,6 +154,37 @@ def other_algorithms(repeats: Repeats) -> list[str]:
     return lines
 
 
+def erasing_after(name: str, messages: int, size: int, *, by_others: bool) -> Case:
+    """Erase keys; each, or another key in its place, encrypted so many messages before. Only the erasing is timed."""
+    message = os.urandom(size)
+
+    def batch(count: int) -> float:
+        keys = [CryptoKey.generate() for _ in range(count)]
+        users = [CryptoKey.generate() for _ in keys] if by_others else keys  # They stay: wiping them warms caches.
+        for key in users:
+            for _ in range(messages):
+                encrypt_data(message, key)
+        start = time.perf_counter()
+        for key in keys:
+            cryptographic_erase_key(key)
+        return time.perf_counter() - start
+
+    return Case(name, batch)
+
+
+def erasing(repeats: Repeats) -> list[str]:
+    """Whether erasing a key takes longer the more it encrypted. The control does the same work with another key."""
+    lines = []
+    for text, messages, size in (("1,000 messages of 64 B", 1000, 64), ("a message of 4 MiB", 1, 4 << 20)):
+        used, control = f"it encrypted {text}", "another key did"
+        cases = [
+            erasing_after(used, messages, size, by_others=False),
+            erasing_after(control, messages, size, by_others=True),
+        ]
+        lines += group(f"Erase a key, with its receipt, after {text}", cases, [Ratio(used, control, ERASING)], repeats)
+    return lines
+
+
 def main() -> None:
     """Measure, and write the section."""
     chosen = options(__doc__)
@@ -165,6 +199,7 @@ def main() -> None:
     lines += huge(repeats)
     lines += fresh_keys(repeats)
     lines += other_algorithms(repeats)
+    lines += erasing(repeats)
     write_section(chosen.results, "Messages", lines)
 
 
