@@ -57,7 +57,7 @@ file.discard()
 """,
     "reader": """
 with EncryptedReader(sealed, key, associated_data=b"context") as file:
-    file.seek(100_000)
+    file.seek(600_000)
     memory = SecureMemory(128)
     with memory.borrow(writable=True) as view:
         assert file.readinto(view) == 128
@@ -67,7 +67,7 @@ with EncryptedReader(sealed, key, associated_data=b"context") as file:
 """,
     "open reader": """
 file = EncryptedReader(sealed, key, associated_data=b"context")
-file.seek(100_000)
+file.seek(600_000)
 slot_of(file._file_key)
 """,
 }
@@ -93,8 +93,8 @@ def secret() -> bytes:
 
 
 def arguments(folder: Path, secret: bytes) -> list[str]:
-    """The paths for a child; the plaintext has the secret behind its first chunks."""
-    (folder / "plain").write_bytes(bytes(100_000) + secret)
+    """The paths for a child; the plaintext has the secret in its third batch, which is a thread's."""
+    (folder / "plain").write_bytes(bytes(600_000) + secret)
     return [str(folder / name) for name in ("plain", "sealed", "copy")]
 
 
