@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zeroizepy import CryptoKey, decrypt_file, encrypt_file
+from zeroizepy.cli.errors import Failure
+from zeroizepy.cli.keys import load_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,6 +139,30 @@ def test_key_file_that_others_may_access(cli: Cli, key: Path, tmp_path: Path, mo
         f"zeroizepy: error: key.bin: other users may access this key file (mode {mode:03o})",
         "zeroizepy: hint: chmod 600 key.bin",
     ]
+
+
+def test_key_file_that_is_a_link(cli: Cli, key: Path, tmp_path: Path) -> None:
+    """Refused like by the library: whoever may write to the link's folder would choose the key."""
+    (tmp_path / "text").write_bytes(TEXT)
+    (tmp_path / "link").symlink_to(key.name)
+    result = cli("encrypt", "text", "--key", "link")
+    assert result.status == 1
+    assert result.errors() == [
+        "zeroizepy: error: link: is a symbolic link",
+        "zeroizepy: hint: give the file that it leads to",
+    ]
+
+
+def test_key_file_of_another_user(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused, with both users."""
+    owner = key.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with (
+        pytest.raises(Failure, match=f"belongs to user {owner}, not to user {owner + 1}") as caught,
+        load_key(str(key), None),
+    ):
+        pass
+    assert caught.value.hint == "use a copy of your own"
 
 
 @pytest.mark.parametrize("size", [0, 15, 33, 5000])

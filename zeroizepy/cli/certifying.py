@@ -19,7 +19,7 @@ from zeroizepy.certificate import (
 from zeroizepy.signing import SigningKey
 
 from .console import Output
-from .errors import Failure, printable
+from .errors import Failure, failure_of, printable
 from .files import check_path, new_file, open_regular
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def load_signing_key(path: str) -> SigningKey:
     except FileNotFoundError:
         raise Failure(f"{path}: no such key file", "make one with 'zeroizepy keygen --signing KEYFILE'") from None
     except ValueError as error:
-        fault, _, hint = str(error).partition("; ")
-        raise Failure(fault, hint) from None
+        raise failure_of(error) from None
 
 
 def parse_public_key(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:

@@ -12,7 +12,7 @@ from click import Abort, ClickException, UsageError
 
 from zeroizepy.exceptions import SecureWipeError, ZeroizeError
 
-__all__ = ["Failure", "describe", "drop_stdout", "printable", "report", "say"]
+__all__ = ["Failure", "describe", "drop_stdout", "failure_of", "printable", "report", "say"]
 
 INTERRUPTED = 130
 FAILED = 1
@@ -88,6 +88,12 @@ def _split(text: str) -> tuple[str, str | None]:
     """The library's messages put the remedy after a semicolon."""
     fault, _, remedy = text.partition("; ")
     return fault, remedy or None
+
+
+def failure_of(error: ValueError, path: str | None = None) -> Failure:
+    """What the library refuses, as a failure with the library's own remedy, that names the path if it does not."""
+    fault, remedy = _split(str(error))
+    return Failure(fault if path is None or fault.startswith(f"{path}: ") else f"{path}: {fault}", remedy)
 
 
 def _uncapitalized(text: str) -> str:

@@ -14,7 +14,7 @@ from zeroizepy.crypto import CryptoKey
 from zeroizepy.erasure import KeyFileInfo, key_file_info
 from zeroizepy.keys.wrap import MAGIC
 
-from .errors import Failure
+from .errors import Failure, failure_of
 from .files import naming
 from .keys import load_key
 
@@ -52,8 +52,7 @@ def failing(path: str) -> Iterator[None]:
     except EOFError:
         raise Failure(f"{path}: the input ended before the first byte") from None
     except ValueError as error:
-        fault, _, hint = str(error).partition("; ")
-        raise Failure(fault if fault.startswith(f"{path}: ") else f"{path}: {fault}", hint or None) from None
+        raise failure_of(error, path) from None
 
 
 @contextmanager
@@ -124,7 +123,7 @@ def open_key_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Read the raw key from descriptor N instead, as in: --key-fd 3 3<key.bin",
         ),
         click.option(
-            "--key", "key_file", metavar="KEYFILE", help="The key file, raw or encrypted, mode 600 (see keygen)."
+            "--key", "key_file", metavar="KEYFILE", help="The key file, raw or encrypted, yours, mode 600 (see keygen)."
         ),
     ):
         command = option(command)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey
+from zeroizepy.durable import open_private_file
 
-from .errors import Failure
+from .errors import Failure, failure_of
 from .files import naming
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def load_key(key_file: str | None, key_fd: int | None) -> Iterator[tuple[CryptoK
 
     Raises:
         UsageError: Not exactly one of the two was given.
-        Failure: The file may be read by others, or does not hold a key.
+        Failure: The file is another user's (root may use it), may be accessed by others, or does not hold a key.
         OSError: It cannot be opened or read.
     """
     if (key_file is None) == (key_fd is None):
@@ -53,32 +54,24 @@ def load_key(key_file: str | None, key_fd: int | None) -> Iterator[tuple[CryptoK
 
 
 def _read_key_file(key_file: str) -> tuple[CryptoKey, os.stat_result]:
-    try:
-        fd = os.open(key_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError as error:
-        # Who passes the key itself has already shown it to the process list; it must not reach a log as well.
-        if isinstance(error, FileNotFoundError) and _LOOKS_LIKE_A_KEY.fullmatch(key_file):
-            raise Failure(
-                "--key takes the path of a key file, and there is no such file",
-                "never give a key on the command line, where all can read it; 'zeroizepy keygen KEYFILE' makes one",
-            ) from None
-        if isinstance(error, FileNotFoundError):
+    with ExitStack() as stack:
+        try:
+            fd = stack.enter_context(open_private_file(key_file, "for a pipe use --key-fd N"))
+        except FileNotFoundError:
+            # Who passes the key itself has already shown it to the process list; it must not reach a log as well.
+            if _LOOKS_LIKE_A_KEY.fullmatch(key_file):
+                raise Failure(
+                    "--key takes the path of a key file, and there is no such file",
+                    "never give a key on the command line, where all can read it; 'zeroizepy keygen KEYFILE' makes one",
+                ) from None
             raise Failure(f"{key_file}: no such key file", "make one with 'zeroizepy keygen KEYFILE'") from None
-        raise
-    try:
-        status = os.fstat(fd)
-        _check_key_file(key_file, status)
-        return _read_key(fd, key_file), status
-    finally:
-        os.close(fd)
-
-
-def _check_key_file(name: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise Failure(f"{name}: is not a regular file", "for a pipe use --key-fd N")
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise Failure(f"{name}: other users may access this key file (mode {mode:03o})", f"chmod 600 {name}")
+        except OSError as error:
+            if error.errno == errno.ELOOP and os.path.islink(key_file):
+                raise Failure(f"{key_file}: is a symbolic link", "give the file that it leads to") from None
+            raise
+        except ValueError as error:
+            raise failure_of(error) from None
+        return _read_key(fd, key_file), os.fstat(fd)
 
 
 def _read_key(fd: int, name: str) -> CryptoKey:
