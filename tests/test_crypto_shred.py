@@ -313,7 +313,7 @@ def write(file: Path, kind: str) -> None:
     elif kind == "password":
         CryptoKey(KEY).save(file, password=b"password", opslimit=5, memlimit=7 * MIB)
     else:
-        CryptoKey(KEY).save(file, wrapping_key=CryptoKey(KEY))
+        CryptoKey(KEY[::-1]).save(file, wrapping_key=CryptoKey(KEY))
 
 
 def test_info(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import threading
 from contextlib import suppress
@@ -261,3 +262,12 @@ assert stats().cells == before
 print(len(CryptoKey.from_password(b"password", opslimit=5, memlimit=7 << 20)))
 """
     assert child.check(program) == "no memory for Argon2id with a memlimit of 2147483648 bytes\n32\n"
+
+
+def test_a_password_longer_than_argon2id_takes() -> None:
+    """Told by its length, before anything reads it: the 4 GiB here are pages that were never touched."""
+    with (
+        mmap.mmap(-1, 1 << 32) as long,
+        pytest.raises(ValueError, match=r"4294967296 bytes; .* at most 4294967295"),
+    ):
+        CryptoKey.from_password(long, salt=SALT, **WEAKEST)

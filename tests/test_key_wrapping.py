@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zeroizepy import durable
@@ -55,9 +55,26 @@ def open_elsewhere(blob: bytes, wrapping_key: bytes) -> bytes:
 # ---- wrap ----
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+def test_no_key_wraps_itself(tmp_path: Path, length: int) -> None:
+    """Only the key itself would open that: refused for the object and for another one with the same key."""
+    key = CryptoKey(KEY[:length])
+    says = r"key [0-9a-f]{64} must not wrap itself, .*; pass another wrapping key"
+    others = [CryptoKey(KEY, algorithm="XChaCha20-Poly1305")] if length == 32 else []
+    for same in (key, CryptoKey(KEY[:length]), *others):
+        with pytest.raises(ValueError, match=says):
+            key.wrap(same)
+        with pytest.raises(ValueError, match=says):
+            key.wrap(same, format="aes-kwp")
+        with pytest.raises(ValueError, match=says):
+            key.save(tmp_path / "key", wrapping_key=same)
+    assert os.listdir(tmp_path) == []
+
+
 @given(key=keys, wrapping_key=st.binary(min_size=32, max_size=32))
 def test_wrapped_as_documented(key: bytes, wrapping_key: bytes) -> None:
     """Whoever follows the document opens it, and so does unwrap."""
+    assume(key != wrapping_key)
     outer = CryptoKey(wrapping_key)
     blob = outer.wrap(CryptoKey(key))
     assert open_elsewhere(blob, wrapping_key) == key
@@ -140,7 +157,7 @@ def test_every_truncation(length: int) -> None:
 def test_wrong_types(wrong: Any) -> None:
     """Keys are CryptoKeys; a blob is bytes-like."""
     key = CryptoKey(KEY)
-    blob = key.wrap(key)
+    blob = key.wrap(CryptoKey(OTHER))
     with pytest.raises(TypeError, match="key must be a CryptoKey"):
         key.wrap(wrong)
     with pytest.raises(TypeError, match="wrapping_key must be a CryptoKey"):
@@ -242,10 +259,22 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["folder"]
 
 
+def test_a_taken_name_is_told_first(tmp_path: Path) -> None:
+    """Neither the password's one read nor Argon2id's time is spent for a file that cannot be made."""
+    (tmp_path / "link").symlink_to("nowhere")
+    password = CypherCell("password", volatile=True)
+    with pytest.raises(FileExistsError) as caught:
+        CryptoKey(KEY).save(tmp_path / "link", password=password)
+    assert caught.value.filename == str(tmp_path / "link")
+    assert not password.wiped
+    CryptoKey(KEY).save(tmp_path / "key", password=password, **WEAKEST)
+    assert password.wiped
+
+
 def test_replacing_a_long_name(tmp_path: Path) -> None:
     """Whatever name a file can have, it can be replaced."""
     path, outer = tmp_path / ("k" * 255), CryptoKey(KEY)
-    outer.save(path, wrapping_key=outer)
+    CryptoKey(KEY[::-1]).save(path, wrapping_key=outer)
     CryptoKey(OTHER).save(path, wrapping_key=outer, overwrite=True)
     assert CryptoKey.load(path, wrapping_key=outer).get_bytes() == OTHER
 
@@ -253,7 +282,7 @@ def test_replacing_a_long_name(tmp_path: Path) -> None:
 def test_replacing_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the new file is made durable leaves the old one, and no other."""
     path, outer = tmp_path / "key", CryptoKey(KEY)
-    outer.save(path, wrapping_key=outer)
+    CryptoKey(KEY[::-1]).save(path, wrapping_key=outer)
     before = path.read_bytes()
 
     def interrupt(_path: str) -> None:
@@ -336,10 +365,10 @@ def test_policy(child: Child, tmp_path: Path, policy: str) -> None:
 
     path, policy = sys.argv[1:]
     warnings.simplefilter("ignore")
-    outer, held = CryptoKey.generate(), []
-    outer.save(path + "1", wrapping_key=outer)
+    outer, inner, held = CryptoKey.generate(), CryptoKey.generate(), []
+    inner.save(path + "1", wrapping_key=outer)
     outer.save(path + "2", password=b"password", opslimit=5, memlimit=7 << 20)
-    blob = outer.wrap(outer)
+    blob = outer.wrap(inner)
     for size in (2000, 16):
         try:
             while True:
@@ -372,7 +401,7 @@ def test_one_of_two(tmp_path: Path) -> None:
             CryptoKey.load(path, **wrong)
     with pytest.raises(TypeError, match="wrapping_key must be a CryptoKey, not bytes"):
         key.save(path, wrapping_key=KEY)  # type: ignore[arg-type]
-    key.save(path, wrapping_key=key)
+    key.save(path, wrapping_key=CryptoKey(OTHER))
     with pytest.raises(ValueError, match="key: is encrypted with a wrapping key"):
         CryptoKey.load(path, password=b"password")
     key.save(path, password=b"password", overwrite=True, **WEAKEST)

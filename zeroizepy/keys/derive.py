@@ -24,6 +24,7 @@ MEMLIMIT = 256 * 1024 * 1024
 _LEAST_BYTES = 7 * 1024 * 1024
 _LEAST_WORK_BYTES = 35 * 1024 * 1024
 _MOST_PASSES = (1 << 32) - 1
+_MOST_PASSWORD_BYTES = (1 << 32) - 1
 _MOST_BYTES = ((1 << 32) - 1) * 1024
 
 
@@ -83,7 +84,7 @@ def stretch_into(target: SecureMemory, password: Buffer | Borrowable, salt: byte
 
     Raises:
         TypeError: The password is not bytes-like.
-        ValueError: It is empty.
+        ValueError: It is empty, or too long for Argon2id.
         CellWipedError: It ended meanwhile.
         MemoryError: `size` bytes cannot be had.
     """
@@ -92,6 +93,10 @@ def stretch_into(target: SecureMemory, password: Buffer | Borrowable, salt: byte
         with _lib.as_buffer(data, "password") as source:
             if len(source) == 0:
                 raise ValueError("password is empty")
+            if len(source) > _MOST_PASSWORD_BYTES:
+                raise ValueError(
+                    f"password has {len(source)} bytes; Argon2id takes at most {_MOST_PASSWORD_BYTES}: pass its hash"
+                )
             status = lib.zpy_derive_password(source, len(source), salt, passes, size, target._handle)
         if status == lib.ZPY_NO_MEMORY:
             raise MemoryError(f"no memory for Argon2id with a memlimit of {size} bytes")

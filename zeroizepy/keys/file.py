@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -9,7 +10,7 @@ from zeroizepy.durable import name_beside, name_only, new_private_file, open_pri
 
 from .wrap import MAX_WRAPPED_BYTES
 
-__all__ = ["read_key_file", "write_key_file"]
+__all__ = ["check_free", "read_key_file", "write_key_file"]
 
 
 def read_key_file(path: str) -> bytes:
@@ -22,6 +23,16 @@ def read_key_file(path: str) -> bytes:
     what = "a key file is what CryptoKey.save wrote"
     with open_private_file(path, what) as fd, open(fd, "rb", closefd=False) as file:
         return file.read(MAX_WRAPPED_BYTES + 1)
+
+
+def check_free(path: str) -> None:
+    """Refuse a name that is taken, before work is done for a file that could not be made.
+
+    Raises:
+        FileExistsError: It is. Whether it is free later is decided when the file is made.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
 def write_key_file(path: str, content: bytes, *, overwrite: bool) -> None:

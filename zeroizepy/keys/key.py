@@ -15,7 +15,7 @@ from .algorithms import algorithm_for, chosen_algorithm
 from .base import HeldKey, fail_key
 from .census import has_erased, is_strong, note, refuse_erased
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
-from .file import read_key_file, write_key_file
+from .file import check_free, read_key_file, write_key_file
 from .kwp import key_length, kwp_open_into, kwp_seal
 from .wrap import Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
 
@@ -102,8 +102,8 @@ class CryptoKey(HeldKey):
 
         Raises:
             TypeError: A password that is neither, or another wrong argument.
-            ValueError: An empty password, a wrong salt or length, or limits that make guessing cheap (less than 7 MiB,
-                or less than 35 MiB for all passes).
+            ValueError: A password that is empty or has 4 GiB, a wrong salt or length, or limits that make guessing
+                cheap (less than 7 MiB, or less than 35 MiB for all passes).
             MemoryError: `memlimit` bytes cannot be had.
             LockLimitError: Nothing more can be locked.
 
@@ -182,7 +182,7 @@ class CryptoKey(HeldKey):
         """Encrypt another key under this one; `unwrap` opens it.
 
         Args:
-            key: No longer than this one, which would make it weaker.
+            key: Another one, no longer than this, which would make it weaker.
             format: "committing", from slot to ciphertext, which no other key opens; or "aes-kwp", for interchange with
                 HSMs and other programs.
 
@@ -191,7 +191,7 @@ class CryptoKey(HeldKey):
 
         Raises:
             TypeError: Not a CryptoKey.
-            ValueError: This key is shorter, or another format.
+            ValueError: This key is shorter, or the same; or another format.
             SecureMemoryClosed: One of the two is destroyed, or was while this ran.
             LockLimitError: Nothing more can be locked.
 
@@ -289,13 +289,13 @@ class CryptoKey(HeldKey):
         Args:
             path: Where nothing stands yet, unless `overwrite`.
             password: What to encrypt it with, as for `from_password`.
-            wrapping_key: Instead of a password, the key to `wrap` it with.
+            wrapping_key: Instead of a password, another key to `wrap` it with.
             opslimit, memlimit: As for `from_password`; at most 4 GiB, and 64 GiB for all passes.
             overwrite: Replace what stands there, in one step; a symbolic link itself, not what it points to.
 
         Raises:
             TypeError, ValueError: A wrong argument.
-            FileExistsError: Something stands there.
+            FileExistsError: Something stands there; nothing was done, and no access to the password counted.
             OSError: It could not be written; what was begun is unlinked. A new file that replaced the old one stays,
                 complete, when only the last flush of its folder fails.
             SecureMemoryClosed: A key is destroyed. No file is made then.
@@ -306,6 +306,8 @@ class CryptoKey(HeldKey):
         """
         try:
             _check_one(password, wrapping_key)
+            if not overwrite:
+                check_free(os.fsdecode(path))
             if wrapping_key is None:
                 blob = self._wrap_for(password, opslimit, memlimit)
             else:

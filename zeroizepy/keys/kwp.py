@@ -15,7 +15,7 @@ from zeroizepy.slots import lend
 
 from .base import HeldKey
 from .census import note
-from .wrap import check_no_weaker
+from .wrap import check_may_wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ def unwrap_into(wrapping_key: Buffer, wrapped: bytes, take: Callable[[memoryview
 
 def kwp_seal(wrapping_key: HeldKey, key: HeldKey) -> bytes:
     """The wrapped key. `CryptoKey.wrap` tells what is raised."""
-    check_no_weaker(wrapping_key, key)
+    check_may_wrap(wrapping_key, key)
     _check_is_aes(wrapping_key)
     blob = lend(wrapping_key, lambda outer: lend(key, lambda inner: wrap_bytes(outer, inner), peek=True), peek=True)
     for each in (wrapping_key, key):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.exceptions import DecryptionError
+from zeroizepy.slots import lend
 
 from .algorithms import ALGORITHMS
 from .base import HeldKey, fail_key
@@ -22,7 +23,7 @@ __all__ = [
     "MAX_WRAPPED_BYTES",
     "Wrapped",
     "check_file_limits",
-    "check_no_weaker",
+    "check_may_wrap",
     "header_for_key",
     "header_for_password",
     "parse",
@@ -95,24 +96,39 @@ def header_for_password(key: HeldKey, passes: int, size: int, salt: bytes) -> by
     return _HEADER.pack(MAGIC, _VERSION, _BY_PASSWORD, _number_of(key), 0, passes, size, salt)
 
 
-def check_no_weaker(wrapping_key: HeldKey, key: object) -> None:
-    """Refuse to wrap a key with a shorter one.
+def _are_same(one: HeldKey, other: HeldKey) -> bool:
+    """Whether two keys have the same bytes, whatever their algorithms; in constant time."""
+    from hmac import compare_digest  # Imported only here: most programs wrap no keys.
+
+    return lend(one, lambda left: lend(other, lambda right: compare_digest(left, right), peek=True), peek=True)
+
+
+def check_may_wrap(wrapping_key: HeldKey, key: object) -> None:
+    """Refuse to wrap a key with a shorter one, or with itself.
 
     Raises:
         TypeError: Not a key.
-        ValueError: It is shorter.
+        ValueError: It is shorter, or the same, in this object or in another.
+        SecureMemoryClosed: One of them is destroyed.
     """
     if not isinstance(key, HeldKey):
         raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
+    for each in (wrapping_key, key):
+        if each.destroyed:
+            fail_key(lib.zpy_cell_state(each._handle))
     if wrapping_key._size < key._size:
         raise ValueError(
             f"a key of {wrapping_key._size} bytes must not wrap one of {key._size}: it would be the weaker"
+        )
+    if _are_same(wrapping_key, key):
+        raise ValueError(
+            f"key {key.key_id} must not wrap itself, since nothing else would open that; pass another wrapping key"
         )
 
 
 def seal(wrapping_key: HeldKey, key: HeldKey, header: bytes) -> bytes:
     """The wrapped key. `CryptoKey.wrap` tells what is raised."""
-    check_no_weaker(wrapping_key, key)
+    check_may_wrap(wrapping_key, key)
     salt = bytes(_SALT_BYTES)  # This one and the next two are filled before anybody else has seen them.
     lib.zpy_random_bytes(salt, _SALT_BYTES)
     commitment, sealed = bytes(_COMMITMENT_BYTES), bytes(key._size + _TAG_BYTES)
