@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA512
@@ -26,7 +26,10 @@ from zeroizepy.chunked.ends import Output
 from zeroizepy.chunked.sealing import Sealer
 from zeroizepy.crypto import CryptoKey
 from zeroizepy.exceptions import DecryptionError, SecureMemoryClosed
-from zeroizepy.slots import read_bytes
+from zeroizepy.slots import protection_of, read_bytes
+
+if TYPE_CHECKING:
+    from support.children import Child
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "chunked_encryption.json").read_text(encoding="ascii"))
 CHUNK = 16384
@@ -523,3 +526,53 @@ def test_a_reader_used_in_the_middle_of_a_call() -> None:
     assert file.read() == payload(100_000)
     calls.clear()
     file.close()
+
+
+# ---- protection of a file's key ----
+
+
+@pytest.mark.parametrize("length", [16, 32])
+@pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
+def test_a_files_key_has_the_tier_of_its_key(tier: Any, length: int) -> None:
+    """What is derived for one file is kept like the key, and the file is the same as ever."""
+    key = CryptoKey(RAW[length], tier=tier)
+    derived = filekey.FileKey(key, b"")
+    _, protection = protection_of(derived._handle)
+    derived.drop()
+    assert protection is not None
+    assert protection.tier == tier
+    sealed, opened = io.BytesIO(), io.BytesIO()
+    encrypt_file(io.BytesIO(payload(BATCH)), sealed, key)
+    sealed.seek(0)
+    decrypt_file(sealed, opened, CryptoKey(RAW[length]))
+    assert opened.getvalue() == payload(BATCH)
+
+
+@pytest.mark.parametrize("policy", ["seal", "strict"])
+def test_a_files_key_has_the_policy_of_its_key(child: Child, policy: str) -> None:
+    """When nothing more can be locked, the key's own policy decides, whatever the process has chosen."""
+    body = """
+    import sys, warnings
+    from zeroizepy import CryptoKey, LockLimitError, SecureMemory
+    from zeroizepy.chunked.filekey import FileKey
+    from zeroizepy.memory import set_policy
+    from zeroizepy.slots import protection_of
+
+    policy = sys.argv[1]
+    warnings.simplefilter("ignore")
+    key, held = CryptoKey.generate(policy=policy), []
+    for size in (4000, 2000, 1000, 500, 250, 100, 50, 16):
+        try:
+            while True:
+                held.append(SecureMemory(size, policy="strict"))
+        except LockLimitError:
+            pass
+    set_policy("seal" if policy == "strict" else "strict")
+    try:
+        derived = FileKey(key, b"")
+        print(protection_of(derived._handle)[1].tier)
+    except LockLimitError:
+        print("refused")
+    """
+    done = child.run(body, policy, env={"ZEROIZEPY_LOCK_BUDGET": "32768"})
+    assert done.stdout == {"seal": "sealed\n", "strict": "refused\n"}[policy], done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import threading
 import time
 from contextlib import suppress
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from zeroizepy._lib import lib
 from zeroizepy.cell import CypherCell
-from zeroizepy.crypto import CryptoKey, decrypt_data, decrypt_secret, encrypt_data
+from zeroizepy.chunked import encrypt_file
+from zeroizepy.crypto import CryptoKey, cryptographic_erase_key, decrypt_data, decrypt_secret, encrypt_data
 from zeroizepy.exceptions import NonceLimitError, SecureMemoryClosed
 from zeroizepy.memory import SecureMemory, stats
 
@@ -175,3 +177,51 @@ def test_messages_are_counted_for_each_key() -> None:
     for _ in range(3):
         decrypt_data(encrypt_data(b"", first), first)
     assert (first.messages, second.messages) == (3, 0)
+
+
+# ---- objects without a key ----
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda key, _live: key.algorithm,
+        lambda key, _live: key.messages,
+        lambda key, _live: key.key_id,
+        lambda key, _live: key.protection,
+        lambda key, _live: key.get_bytes(),
+        lambda key, _live: key.borrow().__enter__(),
+        lambda key, _live: key.__enter__(),
+        lambda key, _live: key.derive(b"context"),
+        lambda key, live: key.wrap(live),
+        lambda key, live: live.wrap(key),
+        lambda key, live: key.wrap(live, format="aes-kwp"),
+        lambda key, live: live.save("never-made", wrapping_key=key),
+        lambda key, _live: key.save("never-made", password=b"password"),
+        lambda key, _live: encrypt_data(b"", key),
+        lambda key, live: decrypt_data(encrypt_data(b"", live), key),
+        lambda key, _live: encrypt_file(io.BytesIO(), io.BytesIO(), key),
+        lambda key, _live: cryptographic_erase_key(key),
+    ],
+)
+def test_an_object_that_never_got_a_key(use: Any) -> None:
+    """Each use of it raises what a destroyed key does, as cells and secure memory without a secret do."""
+    with CryptoKey.generate() as live, pytest.raises(SecureMemoryClosed, match=r"^(wrapping )?key is closed$"):
+        use(CryptoKey.__new__(CryptoKey), live)
+
+
+def test_the_state_of_an_object_that_never_got_a_key() -> None:
+    """It is that of a destroyed key; destroying it is harmless."""
+    key = CryptoKey.__new__(CryptoKey)
+    key.destroy()
+    assert (key.destroyed, key.expires_in, key.salt, len(key)) == (True, 0.0, None, 0)
+
+
+def test_a_key_that_is_initialised_twice_is_a_new_one() -> None:
+    """What happened to the first key is not told of the second."""
+    key = CryptoKey(KEY)
+    key.get_bytes()
+    encrypt_data(b"", key)
+    key.__init__(KEY[::-1])  # type: ignore[misc]
+    assert (key.messages, key.key_id) == (0, name_of(KEY[::-1]))
+    assert {copy.kind for copy in cryptographic_erase_key(key).copies} == {"source"}

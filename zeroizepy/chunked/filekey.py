@@ -68,7 +68,7 @@ def _fail_key(status: int) -> NoReturn:
 
 
 class FileKey(Holder):
-    """The key, base nonce and commitment of one file, derived into a slot of their own.
+    """The key, base nonce and commitment of one file, derived into a slot of their own, of the key's tier and policy.
 
     Args:
         key: 16 or 32 bytes, not destroyed.
@@ -79,6 +79,7 @@ class FileKey(Holder):
         TypeError: A wrong argument.
         ValueError: A key of 24 bytes, or for another algorithm than AES-GCM.
         SecureMemoryClosed: The key is destroyed.
+        LockLimitError: Nothing more can be locked, and the key's policy, or the process's, is "strict".
 
     With 32 bytes and a CPU that has AES instructions, the schedule lies in the same slot. Otherwise OpenSSL does the
     work: the file's key is on its heap during each batch, the nonces on Python's.
@@ -92,6 +93,8 @@ class FileKey(Holder):
     def __init__(self, key: CryptoKey, associated_data: Buffer, salt: bytes | None = None) -> None:
         if not isinstance(key, CryptoKey):
             raise TypeError(f"key must be a CryptoKey, not {type(key).__name__}")
+        if key.destroyed:
+            _fail_key(lib.zpy_cell_state(key._handle))
         if len(key) == 24:
             raise ValueError("key must be 16 or 32 bytes for a file (Cobblestone-128 or -256), not 24")
         if not key._algorithm.is_aes:
@@ -108,7 +111,8 @@ class FileKey(Holder):
         commitment = bytes(COMMITMENT_BYTES)  # The core fills it before anybody else has seen it.
         size = len(key)
         arguments = (key._handle, size, salt, context, len(context))
-        handle = _lib.make_cell(lambda bits: int(lib.zpy_chunked_create(*arguments, bits, commitment)), 0)
+        options = key._options & ~lib.ZPY_RANDOM
+        handle = _lib.make_cell(lambda bits: int(lib.zpy_chunked_create(*arguments, bits, commitment)), options)
         if handle < 0:
             _fail_key(-handle)
         self._hold(handle, size)

@@ -61,12 +61,20 @@ def _create_again(core: Any, number: int, source: Any, ttl_ns: int, options: int
 class HeldKey(Holder):
     """A key in its slot, and what it is; see `CryptoKey`."""
 
-    __slots__ = ("_algorithm", "_census", "_core", "_forks", "_origin")
+    __slots__ = ("_algorithm", "_census", "_core", "_forks", "_options", "_origin")
 
     _algorithm: Algorithm
     """With `core` 0 where OpenSSL does the work."""
     _census: Census | None
     _origin: Origin | Literal["buffer_wiped"]
+
+    if not TYPE_CHECKING:  # Otherwise a type checker would take any misspelt attribute for one.
+
+        def __getattr__(self, name: str) -> object:
+            """Only asked for what is not there: an object that never got a key is like a destroyed one."""
+            if name in HeldKey.__slots__:
+                fail_key(lib.ZPY_WIPED)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __init__(
         self,
@@ -139,6 +147,7 @@ class HeldKey(Holder):
         self._size = algorithm.key_bytes
         self._algorithm = algorithm
         self._core = core
+        self._options = options
         self._census = None
         self._forks = FORKS[0]
         self._origin = "buffer"
