@@ -312,6 +312,16 @@ def test_a_file_that_was_shredded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert copies(cryptographic_erase_key(key, copies_removed=[early]))["save"] == (1, "may_remain")
 
 
+def test_the_verdict_rests_on_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overwritten key file may have been copied before, however the receipt puts that."""
+    good = at(report_of("overwritten_verified", tmp_path, monkeypatch), 2999)
+    monkeypatch.setattr(erase, "_OVERWRITTEN", "in other words")
+    key = CryptoKey.generate()
+    key.save(good.path, wrapping_key=CryptoKey.generate(), overwrite=True)
+    receipt = cryptographic_erase_key(key, copies_removed=[good])
+    assert (copies(receipt)["save"], sanitized(receipt)) == ((1, "gone"), "unknown")
+
+
 def test_a_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One report does not cover two files that had the same name."""
     good = report_of("overwritten_verified", tmp_path, monkeypatch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
@@ -11,7 +11,7 @@ from zeroizepy.shred.report import ShredReport, now_text
 from zeroizepy.slots import PEEK, open_lease
 
 from .census import FORKS, MORE, census_of, is_live, is_strong, note_erased, others_of, was_erased
-from .receipt import Condition, ErasureReceipt, KeyCopy
+from .receipt import Condition, CopyState, ErasureReceipt, KeyCopy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import HeldKey
     from .census import Census, Event
-    from .receipt import Answer, CopyState, Found
+    from .receipt import Answer, Found
 
 __all__ = ["erase", "receipt_of_file"]
 
@@ -37,6 +37,7 @@ _FORKS: dict[str, tuple[CopyState, str]] = {
     "wiped": ("no_copy", "the forked children found zeros in the place of the key"),
     "inherited": ("may_remain", "the forked children got a copy of the key's pages"),
 }
+_OVERWRITTEN = "a key file that was overwritten, which was verified; copies of the file cannot be seen"
 _OPENSSL = (
     "OpenSSL held the key on the ordinary heap for the length of each use, decryptions too; it zeroes what it frees, "
     "which was not looked at"
@@ -88,7 +89,8 @@ def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
     if status != lib.ZPY_OK:
         _lib.raise_status(status)
     found = _found(state, census)
-    copies = tuple(_copies(key, census, protection, removed))
+    states = tuple(_copies(key, census, protection, removed))
+    copies = tuple(copy for copy, _ in states)
     receipt = ErasureReceipt(
         key_id=census.name,
         algorithm=key.algorithm,
@@ -104,7 +106,7 @@ def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
         conditions=(
             _ALWAYS,
             _strength(key),
-            _sanitized(key, found, protection, copies),
+            _sanitized(key, found, protection, states),
             _vetted(key),
             _verified(key, found, witness),
         ),
@@ -150,23 +152,28 @@ def _found(state: int, census: Census) -> Found:
 
 def _copies(
     key: HeldKey, census: Census, protection: KeyProtection | None, removed: dict[str, list[str]]
-) -> Iterator[KeyCopy]:
-    """What came in and went out."""
+) -> Iterator[tuple[KeyCopy, _State]]:
+    """What came in and went out, each with its state as `_KINDS` has it."""
+
+    def told(kind: Any, count: int, detail: str, state: _State, explanation: str) -> tuple[KeyCopy, _State]:
+        return KeyCopy(kind, count, detail, "gone" if state == "overwritten" else state, explanation), state
+
     if key._origin in _SOURCES:
-        yield KeyCopy("source", 1, "", *_SOURCES[key._origin])
+        yield told("source", 1, "", *_SOURCES[key._origin])
     for kind, detail, event in census.events():
-        state, explanation = _KINDS[kind](key, detail, event, removed)
-        yield KeyCopy(kind, event.count, detail, state, explanation)  # type: ignore[arg-type]
+        yield told(kind, event.count, detail, *_KINDS[kind](key, detail, event, removed))
     if _uses_openssl(key):
-        yield KeyCopy("openssl", key.messages, "", "unknown", _OPENSSL)
+        yield told("openssl", key.messages, "", "unknown", _OPENSSL)
     if forks := FORKS[0] - key._forks:
         unseen: tuple[CopyState, str] = ("unknown", "the key was gone before; what forked children got is not known")
-        yield KeyCopy("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else unseen))
+        yield told("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else unseen))
     if others := others_of(key):
-        yield KeyCopy("same_key", others, "", "may_remain", "other objects of this process hold the same key")
+        yield told("same_key", others, "", "may_remain", "other objects of this process hold the same key")
 
 
-_Told = tuple["CopyState", str]
+_State = Literal["overwritten"] | CopyState
+"""That of a copy; or `overwritten`, for a file that is gone and may have been copied before, which no process sees."""
+_Told = tuple[_State, str]
 
 
 def _given(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001 - one shape for all.
@@ -214,7 +221,7 @@ def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[st
         return "gone", "a key file under a key that was erased, of which no copy was left"
     reports = removed.get(detail, [])
     if len(reports) >= event.count and max(reports) >= time:
-        return "gone", "a key file that was overwritten, which was verified; copies of the file cannot be seen"
+        return "overwritten", _OVERWRITTEN
     if reports:
         return "may_remain", "a key file that was replaced or written again; not all of these were overwritten"
     return "may_remain", "a key file; no report says that it was overwritten and verified"
@@ -261,9 +268,11 @@ def _strength(key: HeldKey) -> Condition:
     return Condition("strength", "met", f"{bits} bits, {how} from the kernel's generator by libsodium")
 
 
-def _sanitized(key: HeldKey, found: Found, protection: KeyProtection | None, copies: tuple[KeyCopy, ...]) -> Condition:
-    left = [_short(copy) for copy in copies if copy.state == "may_remain"]
-    unknown = [_short(copy) for copy in copies if copy.state == "unknown" or _is_file(copy)]
+def _sanitized(
+    key: HeldKey, found: Found, protection: KeyProtection | None, states: tuple[tuple[KeyCopy, _State], ...]
+) -> Condition:
+    left = [_short(copy) for copy, state in states if state == "may_remain"]
+    unknown = [_short(copy) for copy, state in states if state in ("unknown", "overwritten")]
     answer: Answer = "unknown"
     if found == "in_parent":
         answer, text = "not_met", "the key is the parent process's; what that did with it cannot be seen from here"
@@ -281,11 +290,6 @@ def _sanitized(key: HeldKey, found: Found, protection: KeyProtection | None, cop
         answer = "met"
         text = "it was made here and this process saw no copy leave it; what reads its memory from outside is not seen"
     return Condition("copies_sanitized", answer, text)
-
-
-def _is_file(copy: KeyCopy) -> bool:
-    """A file that was overwritten may have been copied before, which no process sees."""
-    return copy.kind in ("save", "key_file") and copy.state == "gone" and "verified" in copy.explanation
 
 
 def _short(copy: KeyCopy) -> str:
@@ -330,11 +334,10 @@ def receipt_of_file(report: ShredReport, algorithm: str, key_id: str | None) -> 
         key_id: Of the key, if it is known.
     """
     is_gone = _is_gone(report)
-    where = "may remain"
     if is_gone:
-        explanation = "a key file that was overwritten, which was verified; copies of the file cannot be seen"
+        explanation = _OVERWRITTEN
     else:
-        explanation = f"a key file; shredding it gave the verdict {report.verdict}, so its bytes {where}"
+        explanation = f"a key file; shredding it gave the verdict {report.verdict}, so its bytes may remain"
     copy = KeyCopy("key_file", 1, report.path, "gone" if is_gone else "may_remain", explanation)
     from_elsewhere = "the key was not loaded; what became of it elsewhere cannot be seen"
     return ErasureReceipt(
