@@ -26,10 +26,12 @@ from .shred.options import (
     MAX_PASSES,
     ShredOptions,
     buffer_size,
+    check_callable,
     check_flag,
     count,
     parse_pattern,
     parse_verify,
+    path_text,
 )
 from .shred.report import FreeSpaceReport, PassReport, ShredPlan, ShredReport, Verdict, explain
 from .shred.roots import TreeOptions, TreeProgress, count_tree
@@ -63,18 +65,6 @@ __all__ = [
 ]
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
-
-def _path_text(path: _Path, name: str) -> str:
-    text = os.fsdecode(path)
-    if not text:
-        raise ValueError(f"{name} must not be empty")
-    return text
-
-
-def _check_callable(function: object, name: str) -> None:
-    if function is not None and not callable(function):
-        raise TypeError(f"{name} must be callable or None, not {type(function).__name__}")
 
 
 def secure_delete(
@@ -158,7 +148,7 @@ def secure_delete(
     Does not reach: earlier copies of the data, names in directory blocks and journals, remapped sectors and flash
     cells, layers below the block device.
     """
-    text = _path_text(path, "path")
+    text = path_text(path, "path")
     read_back, device = parse_verify(verify)
     written, scheme_verifies = parse_passes(passes, pattern, scheme)
     options = ShredOptions(
@@ -176,7 +166,7 @@ def secure_delete(
         allow_hard_links=check_flag(allow_hard_links, "allow_hard_links"),
         force=check_flag(force, "force"),
     )
-    _check_callable(progress, "progress")
+    check_callable(progress, "progress")
     return shred(text, options, progress)
 
 
@@ -258,19 +248,19 @@ def shred_tree(
         allow_hard_links=check_flag(allow_hard_links, "allow_hard_links"),
         force=check_flag(force, "force"),
     )
-    _check_callable(on_report, "on_report")
-    _check_callable(progress, "progress")
+    check_callable(on_report, "on_report")
+    check_callable(progress, "progress")
     if journal is not None and dry_run:
         raise ValueError("journal is for a run that changes something; leave it out of a dry_run")
     options = TreeOptions(
         files=files,
         keep_directories=check_flag(keep_directories, "keep_directories"),
         one_file_system=check_flag(one_file_system, "one_file_system"),
-        journal=None if journal is None else _path_text(journal, "journal"),
+        journal=None if journal is None else path_text(journal, "journal"),
         on_report=on_report,
         progress=progress,
     )
-    return shred_directory(_path_text(path, "path"), options)
+    return shred_directory(path_text(path, "path"), options)
 
 
 def wipe_free_space(
@@ -323,11 +313,11 @@ def wipe_free_space(
     Does not reach: slack inside the last blocks of files, room in directories that still exist, inodes (unless
     `inodes`), the journal, reserved blocks (unless run by root), snapshots, and what the device keeps to itself.
     """
-    text = _path_text(directory, "directory")
+    text = path_text(directory, "directory")
     buffer_bytes = buffer_size(chunk_size)
     reserve = count(reserve_bytes, "reserve_bytes", 0)
     limit = None if max_bytes is None else count(max_bytes, "max_bytes", 0)
-    _check_callable(progress, "progress")
+    check_callable(progress, "progress")
     rate = None if max_bytes_per_s is None else count(max_bytes_per_s, "max_bytes_per_s", 1)
     most = count(max_inodes, "max_inodes", 1)
     options = FillOptions(
@@ -403,5 +393,5 @@ def overwrite_device(
         allow_swap=check_flag(allow_swap, "allow_swap"),
         dry_run=check_flag(dry_run, "dry_run"),
     )
-    _check_callable(progress, "progress")
-    return device_run.overwrite(_path_text(path, "path"), options, progress)
+    check_callable(progress, "progress")
+    return device_run.overwrite(path_text(path, "path"), options, progress)

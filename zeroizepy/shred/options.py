@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from dataclasses import dataclass
 
 from zeroizepy._lib import shown
@@ -13,10 +14,12 @@ __all__ = [
     "Pattern",
     "ShredOptions",
     "buffer_size",
+    "check_callable",
     "check_flag",
     "count",
     "parse_pattern",
     "parse_verify",
+    "path_text",
 ]
 
 BLOCK_BYTES = 4096
@@ -157,3 +160,25 @@ def parse_verify(value: object) -> tuple[bool, bool]:
     if value != "device":
         raise ValueError(f"verify must be True, False or 'device', not {shown(value)}")
     return True, True
+
+
+def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], name: str) -> str:
+    """A path as str.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    text = os.fsdecode(path)
+    if not text:
+        raise ValueError(f"{name} must not be empty")
+    return text
+
+
+def check_callable(function: object, name: str) -> None:
+    """Refuse what cannot be called, except None.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if function is not None and not callable(function):
+        raise TypeError(f"{name} must be callable or None, not {type(function).__name__}")
