@@ -141,7 +141,7 @@ def test_arguments(key: SigningKey) -> None:
         certify([GOOD], key, operator=" ")
     with pytest.raises(TypeError, match="key must be a SigningKey, not bytes"):
         certify([GOOD], KEY, operator="Ada")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="reports must be ShredReports, not dict"):
+    with pytest.raises(TypeError, match="reports must be ShredReports or TreeReports, not dict"):
         certify([GOOD.to_dict()], key, operator="Ada")  # type: ignore[list-item]
     key.wipe()
     with pytest.raises(SecureMemoryClosed):
@@ -301,8 +301,10 @@ def test_stored_reports_say_so() -> None:
     ("text", "fault"),
     [
         ("", "not a report"),
+        ('{"files": {}}', "files must be a list"),
         ("{}", r"files\[0\]\.\w+ is missing"),
-        ('{"files": [], "directories": [{"path": "tree"}]}', "counts the files of whole directories"),
+        ('{"files": [], "directories": [{"path": "tree"}]}', "cannot certify tree: no report: not begun"),
+        ('{"files": [], "directories": 1}', "directories must be a list"),
         ('{"files": [1]}', r"files\[0\] must be an object"),
         ('{"files": [{"path": "x", "error": "x: no such file"}]}', "cannot certify x: no report: x: no such file"),
     ],

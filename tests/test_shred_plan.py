@@ -72,6 +72,14 @@ def options(**changes: object) -> ShredOptions:
     return replace(ShredOptions(), **changes)  # type: ignore[arg-type]
 
 
+def test_an_empty_file_with_blocks() -> None:
+    """What was preallocated is overwritten; a note says that content which the file had before is not reached."""
+    facts = replace(GOOD, size_bytes=0, extents=extent_map(frozenset({"preallocated"}), (0, 1 << 20, 4096)))
+    plan = make_plan("path", facts, options())
+    assert (plan.verdict, plan.write_bytes, "empty" in plan.notes) == ("overwritten", 4096, True)
+    assert "empty" not in make_plan("path", replace(facts, size_bytes=1), options()).notes
+
+
 @given(FACTS, OPTIONS)
 def test_old_bytes_that_may_remain_never_get_an_overwritten_verdict(facts: FileFacts, wishes: ShredOptions) -> None:
     """An "overwritten" verdict needs a pass, a flush, a file system and extents that stay in place; else a reason."""

@@ -38,7 +38,7 @@ from .shred.roots import TreeOptions, TreeProgress, count_tree
 from .shred.run import Progress, shred
 from .shred.schemes import SCHEMES, Scheme, parse_passes
 from .shred.slack import MAX_INODES
-from .shred.treereport import TreeReport
+from .shred.treereport import TreeReport, list_entry
 from .shred.trees import shred_directory
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ __all__ = [
     "Verdict",
     "count_tree",
     "explain",
+    "list_entry",
     "overwrite_device",
     "secure_delete",
     "shred_tree",
@@ -214,7 +215,8 @@ def shred_tree(
         progress: Called with (files done, bytes written and read back so far), at least every 64 MiB.
 
     Returns:
-        Counts by verdict, what failed, and what is left. A missing directory is a report with `existed` False.
+        Counts by verdict, what failed, what is left, and a hash over the list of files (`list_entry`), not the list. A
+        missing directory is a report with `existed` False.
 
     Raises:
         TypeError, ValueError: An argument, named in the message; a path that ends in `.` or `..`; a journal of another

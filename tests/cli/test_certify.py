@@ -13,7 +13,7 @@ from support.played import report_of
 from zeroizepy.certificate import verify_certificate
 from zeroizepy.cli.certifying import issue
 from zeroizepy.exceptions import CertificateError
-from zeroizepy.file import ShredReport
+from zeroizepy.file import ShredReport, TreeReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,39 @@ def test_what_shred_wrote(cli: Cli, tmp_path: Path) -> None:
     result = certified(cli, "report.json")
     assert result.status == (0 if verdict == "overwritten_verified" else 1)
     assert (f"secret.txt: {verdict}: " in result.err) is (result.status == 1)
+
+
+@pytest.mark.usefixtures("public_key")
+def test_what_shred_wrote_of_a_tree(cli: Cli, tmp_path: Path) -> None:
+    """So is that of a directory, where all of it was verified; a link in it is named as what was not."""
+    for folder in ("tree", "linked"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "secret.txt").write_bytes(b"x" * 8192)
+    (tmp_path / "linked" / "link").symlink_to("nowhere")
+    for folder in ("tree", "linked"):
+        done = cli("shred", "-r", "--yes", "--verify", "-n", "1", "--json", folder)
+        (tmp_path / f"{folder}.json").write_text(done.out)
+    verdicts = json.loads((tmp_path / "tree.json").read_text())["directories"][0]["verdicts"]
+    result = certified(cli, "tree.json")
+    assert result.status == (0 if verdicts == {"overwritten_verified": 1} else 1)
+    assert ("signed, 1 directory with 1 file\n" in result.out) is (result.status == 0)
+    assert ("cannot certify tree: not all in it is overwritten_verified" in result.err) is (result.status == 1)
+    linked = certified(cli, "linked.json")
+    assert (linked.status, "1 nothing_to_overwrite" in linked.err) == (1, True)
+
+
+def test_a_checked_tree(cli: Cli, public_key: str, tmp_path: Path) -> None:
+    """--check shows the directory with its counts and the hash over its list."""
+    tree = TreeReport(
+        "data/tree", verdicts={"overwritten_verified": 2}, unlinked=2, size_bytes=5, bytes_written=8192,
+        directories_removed=1, list_sha256="ab" * 32,
+    )  # fmt: skip
+    (tmp_path / "tree.json").write_text(json.dumps({"files": [], "directories": [tree.to_dict()]}))
+    assert certified(cli, "tree.json").status == 0
+    checked = cli("certify", "--check", next(tmp_path.glob("certificate-*.json")).name, "--public-key", public_key)
+    assert "valid, 1 directory with 2 files\n" in checked.out
+    shown = " ".join(checked.out.split())
+    assert f"directory data/tree of it files 2, bytes 5, directories removed 1 list SHA-256 {'ab' * 32}" in shown
 
 
 @pytest.mark.usefixtures("public_key")

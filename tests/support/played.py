@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeroizepy.exceptions import FileAccessError
 from zeroizepy.file import ShredReport, secure_delete
-from zeroizepy.shred import steps
+from zeroizepy.shred import steps, trees
 from zeroizepy.shred.extents import ExtentMap
 from zeroizepy.shred.facts import FileFacts, Media
 
@@ -25,6 +25,7 @@ def play(monkeypatch: pytest.MonkeyPatch, file_system: str) -> None:
     pieces.add(0, 1 << 20, SIZE)
     facts = FileFacts(SIZE, SIZE, 1, file_system, data_journal=False, extents=pieces, media=Media())
     monkeypatch.setattr(steps, "read_facts", lambda *_arguments: facts)
+    monkeypatch.setattr(trees, "read_facts", lambda *_arguments, **_keywords: facts)
     monkeypatch.setattr(steps, "read_extents", lambda *_arguments, **_keywords: pieces)
     monkeypatch.setattr(steps, "set_direct", lambda _fd, *, wanted: wanted)
 

@@ -2,7 +2,8 @@
 
 A certificate is JSON in the canonical form of RFC 8785 with an Ed25519 signature over it. It says that whoever holds
 the key had these reports; it proves nothing about what the key's holder chose to put in. It covers the files that it
-lists and never the medium: an overwrite from user space is at most "Clear" in SP 800-88's words.
+lists, or that it counts beneath a directory, and never the medium: an overwrite from user space is at most "Clear" in
+SP 800-88's words.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zeroizepy.exceptions import CertificateError
-from zeroizepy.file import ShredReport, explain
+from zeroizepy.file import ShredReport, TreeReport, explain
 from zeroizepy.json_form import from_plain, load_json
 from zeroizepy.shred.report import now_text
 
 from .receipts import SignedReceipt, sign_receipt, verify_receipt
+from .rules import refusal, tree_refusal
 from .signed import SignedForm, check_signing_key, read_signed, signed
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ DOMAIN = b"zeroizepy certificate of sanitization 1\n"
 
 _STANDARD = "NIST SP 800-88 Rev. 1, section 4.8"
 _SCOPE = (
-    "The listed files, through the logical blocks they had when they were overwritten. The medium as a whole was not "
-    "sanitized, and earlier copies of the files were not looked for."
+    "The listed files, and beneath each listed directory the files that its run counted, through the logical blocks "
+    "they had when they were overwritten. The medium as a whole was not sanitized, and earlier copies of the files "
+    "were not looked for. Of the files beneath a directory the certificate has the SHA-256 of their list, not the list."
 )
 _VERIFICATION = "Full: the last pass over each file was read back past the page cache and compared."
 _STATEMENTS = {
@@ -115,13 +118,15 @@ class StoredReports:
     Attributes:
         reports: As `read_reports` found them.
         digests: SHA-256, in hex, of each text that they are from.
+        trees: Those of whole directories.
     """
 
     reports: tuple[ShredReport, ...]
     digests: tuple[str, ...]
+    trees: tuple[TreeReport, ...] = ()
 
     def __add__(self, other: StoredReports) -> StoredReports:
-        return StoredReports(self.reports + other.reports, self.digests + other.digests)
+        return StoredReports(self.reports + other.reports, self.digests + other.digests, self.trees + other.trees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,7 @@ class Certificate(SignedForm):
         report_digests: SHA-256 of the files that the reports were read from.
         limits: What the reports say remains, in words.
         reports: One for each file, whole.
+        trees: One for each directory, whole: its path, counts and the hash over the list of its files.
         public_key: The signer's, in hex; a reader compares it with one that is known from elsewhere.
         signature: Over everything else, in hex.
     """
@@ -176,8 +182,16 @@ class Certificate(SignedForm):
     report_digests: tuple[str, ...]
     limits: tuple[str, ...]
     reports: tuple[ShredReport, ...]
+    trees: tuple[TreeReport, ...]
     public_key: str
     signature: str
+
+    def count_text(self) -> str:
+        """How much it covers, in words: `2 files`, `1 directory with 3 files`."""
+        below = sum(each.files for each in self.trees)
+        trees = f"{_number(len(self.trees), 'directory', 'directories')} with {_number(below, 'file', 'files')}"
+        files = _number(len(self.reports), "file", "files")
+        return " and ".join((files,) * bool(self.reports) + (trees,) * bool(self.trees))
 
     def to_html(self) -> str:
         """A page for people, in one piece; the JSON is what is signed, and this page names its SHA-256."""
@@ -186,61 +200,17 @@ class Certificate(SignedForm):
         return page(self)
 
 
-def refusal(report: ShredReport) -> str | None:
-    """Why a report cannot be certified, with its path and verdict; None when it can.
-
-    What it says must also agree with itself: a report from a file may have been edited.
-    """
-    verdict = report.verdict or "no verdict"
-    reasons = "; ".join(map(explain, report.reasons))
-    if not report.existed:
-        fault = "there was no such file"
-    elif report.dry_run:
-        fault = "it was a dry run, nothing was overwritten"
-    elif report.error is not None:
-        fault = f"it failed: {report.error}"
-    elif report.verdict is None:
-        fault = "there was nothing to overwrite; an empty file says nothing about content that it had before"
-    elif report.verdict != "overwritten_verified":
-        fault = reasons or "it was not read back and compared (verify=True)"
-    elif not _is_consistent(report):
-        fault = "the report contradicts this verdict"
-    else:
-        return None
-    return f"{report.path}: {verdict}: {fault}"
-
-
-def _is_consistent(report: ShredReport) -> bool:
-    plan, passes = report.plan, report.passes
-    return (
-        report.verified
-        and not report.reasons
-        and not report.skipped_bytes
-        and plan is not None
-        and plan.verify
-        and plan.verdict == report.verdict
-        and not plan.reasons
-        and plan.size_bytes == report.size_bytes
-        and min(plan.size_bytes, plan.write_bytes) > 0
-        and bool(passes)
-        and tuple(each.pattern for each in passes) == plan.passes
-        and all(each.bytes_written == plan.write_bytes for each in passes)
-        and passes[-1].synced
-        and not {"verify_cached", "not_read_back"} & set(report.notes)
-    )
-
-
-def _check(reports: tuple[ShredReport, ...]) -> None:
-    if not reports:
+def _check(reports: tuple[ShredReport, ...], trees: tuple[TreeReport, ...]) -> None:
+    if not reports and not trees:
         raise CertificateError("no report was given; there is nothing to certify")
-    faults = [fault for fault in map(refusal, reports) if fault is not None]
+    faults = [fault for fault in (*map(refusal, reports), *map(tree_refusal, trees)) if fault is not None]
     if faults:
         more = f" (and {len(faults) - _MOST_SHOWN} more)" if len(faults) > _MOST_SHOWN else ""
         raise CertificateError("cannot certify " + ", ".join(faults[:_MOST_SHOWN]) + more)
 
 
 def certify(
-    reports: Iterable[ShredReport] | StoredReports,
+    reports: Iterable[ShredReport | TreeReport] | StoredReports,
     key: SigningKey,
     *,
     operator: str,
@@ -257,7 +227,7 @@ def certify(
     """Sign a certificate of sanitization for files that were overwritten and verified.
 
     Args:
-        reports: Of `secure_delete(..., verify=True)`, or `read_reports`.
+        reports: Of `secure_delete(..., verify=True)` and `shred_tree(..., verify=True)`, or `read_reports`.
         key: Signs. Anyone who has it can sign anything.
         operator: Name of the person who answers for sanitization and verification.
         title, organisation, location, contact: More about that person.
@@ -271,7 +241,9 @@ def certify(
 
     Raises:
         CertificateError: A report is not `overwritten_verified`, or contradicts itself; the message names path and
-            verdict. Nothing is signed then. Also: no report, no operator, text that is no Unicode, rfc8785 is missing.
+            verdict. Nothing is signed then. A tree is refused when anything in it but directories is not
+            `overwritten_verified` (empty files and links, too), failed or was left, and when a run was gone on with.
+            Also: no report, no operator, text that is no Unicode, rfc8785 is missing.
         TypeError: Something else than reports, or no SigningKey.
         SecureMemoryClosed: The key is closed.
 
@@ -280,18 +252,20 @@ def certify(
     """
     check_signing_key(key)
     stored = reports if isinstance(reports, StoredReports) else None
-    held = tuple(reports.reports if isinstance(reports, StoredReports) else reports)
-    for each in held:
-        if not isinstance(each, ShredReport):
-            raise TypeError(f"reports must be ShredReports, not {type(each).__name__}")
+    given: tuple[ShredReport | TreeReport, ...]
+    given = (*reports.reports, *reports.trees) if isinstance(reports, StoredReports) else tuple(reports)
+    for each in given:
+        if not isinstance(each, (ShredReport, TreeReport)):
+            raise TypeError(f"reports must be ShredReports or TreeReports, not {type(each).__name__}")
+    held, trees = _apart(given)
     if not operator.strip():
         raise CertificateError("operator must be the name of a person, not empty")
-    _check(held)
+    _check(held, trees)
     evidence: Literal["this_process", "report_file"] = "this_process" if stored is None else "report_file"
     values: dict[str, Any] = {
         "identifier": secrets.token_hex(16),
         "issued": now_text(),
-        "sanitized": sanitized or _dates(held),
+        "sanitized": sanitized or _dates(given),
         **_FIXED,
         "sanitization": "Clear",
         "method": "overwrite",
@@ -304,19 +278,32 @@ def certify(
         "evidence": evidence,
         "statement": _STATEMENTS[evidence],
         "report_digests": () if stored is None else stored.digests,
-        "limits": _limits(held),
+        "limits": _limits(given),
         "reports": held,
+        "trees": trees,
     }
     return signed(Certificate, values, key)
 
 
-def _dates(reports: tuple[ShredReport, ...]) -> str:
+def _apart(
+    given: tuple[ShredReport | TreeReport, ...],
+) -> tuple[tuple[ShredReport, ...], tuple[TreeReport, ...]]:
+    """The reports of files and those of directories."""
+    trees = tuple(each for each in given if isinstance(each, TreeReport))
+    return tuple(each for each in given if isinstance(each, ShredReport)), trees
+
+
+def _dates(reports: tuple[ShredReport | TreeReport, ...]) -> str:
     first, last = min(report.finished for report in reports), max(report.finished for report in reports)
     return first if first == last else f"{first} to {last}"
 
 
-def _limits(reports: tuple[ShredReport, ...]) -> tuple[str, ...]:
+def _limits(reports: tuple[ShredReport | TreeReport, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(explain(note) for report in reports for note in report.notes))
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _version() -> str:
@@ -344,7 +331,7 @@ def verify_certificate(text: str, public_key: Buffer) -> Certificate:
     wanted = {**_FIXED, "statement": _STATEMENTS[certificate.evidence]}
     if wrong := [name for name, text in wanted.items() if getattr(certificate, name) != text]:
         raise CertificateError(f"says something else under {', '.join(wrong)} than certificates of this version do")
-    _check(certificate.reports)
+    _check(certificate.reports, certificate.trees)
     return certificate
 
 
@@ -355,23 +342,34 @@ def read_reports(text: str) -> StoredReports:
         text: JSON. Nothing in it is signed; a certificate of it says that.
 
     Raises:
-        CertificateError: It is neither, a path has no report (it was refused before it was opened), or it is of whole
-            directories, whose reports count files and do not list them.
+        CertificateError: It is neither, a path has no report (it was refused before it was opened), or it is of a
+            directory and of an older version, which kept no hash over the list of files.
     """
     try:
         found = load_json(text)
-        if isinstance(found, dict) and found.get("directories"):
-            raise CertificateError("it counts the files of whole directories (shred -r) and does not list them")
-        entries = found["files"] if isinstance(found, dict) and isinstance(found.get("files"), list) else [found]
-        reports = tuple(_read_entry(entry, f"files[{at}]") for at, entry in enumerate(entries))
+        names = [name for name in ("files", "directories") if isinstance(found, dict) and name in found]
+        lists = {name: found[name] for name in names} or {"files": [found]}
+        if wrong := [name for name, entries in lists.items() if not isinstance(entries, list)]:
+            raise CertificateError(f"not a report: {wrong[0]} must be a list")
+        given = tuple(
+            _read_entry(entry, f"{name}[{at}]") for name, entries in lists.items() for at, entry in enumerate(entries)
+        )
     except ValueError as error:
         if isinstance(error, CertificateError):
             raise
         raise CertificateError(f"not a report: {error}") from None
-    return StoredReports(reports, (sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),))
+    reports, trees = _apart(given)
+    return StoredReports(reports, (sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),), trees)
 
 
-def _read_entry(entry: object, where: str) -> ShredReport:
+def _read_entry(entry: object, where: str) -> ShredReport | TreeReport:
     if isinstance(entry, dict) and "schema" not in entry and "path" in entry:
         raise CertificateError(f"cannot certify {entry['path']}: no report: {entry.get('error') or 'not begun'}")
-    return from_plain(ShredReport, entry, where)
+    if not isinstance(entry, dict) or entry.get("schema") != TreeReport.schema:
+        return from_plain(ShredReport, entry, where)
+    if "list_sha256" not in entry:
+        raise CertificateError(
+            f"cannot certify {entry.get('path')}: its report counts files and has no hash over their list, which older "
+            "versions did not keep; only a run of this version can be certified"
+        )
+    return from_plain(TreeReport, entry, where)

@@ -12,7 +12,7 @@ from zeroizepy.file import explain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from zeroizepy.file import ShredReport
+    from zeroizepy.file import ShredReport, TreeReport
 
     from . import Certificate
 
@@ -53,10 +53,9 @@ def page(certificate: Certificate) -> str:
     """The whole page."""
     text = certificate.to_json()
     simple = [(_label(name), getattr(certificate, name)) for name in _LABELS if hasattr(certificate, name)]
-    count = "1 file" if len(certificate.reports) == 1 else f"{len(certificate.reports)} files"
     summary = (
-        f"<strong>{_shown(certificate.sanitization)}</strong> of {count} by overwriting, each read back and compared. "
-        f"{_shown(certificate.scope)} {_shown(certificate.statement)}"
+        f"<strong>{_shown(certificate.sanitization)}</strong> of {certificate.count_text()} by overwriting, each file "
+        f"read back and compared. {_shown(certificate.scope)} {_shown(certificate.statement)}"
     )
     parts = [
         "<!doctype html>",
@@ -74,8 +73,8 @@ def page(certificate: Certificate) -> str:
         _table(_members(certificate.media)),
         "<h2>What remains</h2>",
         f"<ul>{''.join(f'<li>{_shown(limit)}</li>' for limit in certificate.limits)}</ul>",
-        "<h2>Files</h2>",
-        _files(certificate.reports),
+        *(("<h2>Files</h2>", _files(certificate.reports)) if certificate.reports else ()),
+        *(("<h2>Directories</h2>", _trees(certificate.trees)) if certificate.trees else ()),
         "<h2>Signature</h2>",
         f"<p>{_HOW_TO_CHECK}</p>",
         _table(
@@ -111,12 +110,22 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _files(reports: Iterable[ShredReport]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in ("Path", "Bytes", "Passes", "Verdict", "Name", "Notes"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(map(_file, reports))}</tbody></table>"
+    return _listed(("Path", "Bytes", "Passes", "Verdict", "Name", "Notes"), map(_file, reports))
 
 
-def _file(report: ShredReport) -> str:
-    cells = (
+def _trees(reports: Iterable[TreeReport]) -> str:
+    head = ("Path", "Files unlinked", "Bytes", "Directories removed", "Verdict of each file", "Notes")
+    return _listed((*head, "SHA-256 of the list of files"), map(_tree, reports))
+
+
+def _listed(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
+    names = "".join(f"<th>{name}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in cells)}</tr>" for cells in rows)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _file(report: ShredReport) -> tuple[str, ...]:
+    return (
         report.path,
         str(report.size_bytes),
         ", ".join(each.pattern for each in report.passes),
@@ -124,4 +133,15 @@ def _file(report: ShredReport) -> str:
         "unlinked" if report.unlinked else "still there",
         "; ".join(map(explain, report.notes)),
     )
-    return f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _tree(report: TreeReport) -> tuple[str, ...]:
+    return (
+        report.path,
+        str(report.files),
+        str(report.size_bytes),
+        str(report.directories_removed),
+        ", ".join(report.verdicts),
+        "; ".join(map(explain, report.notes)),
+        str(report.list_sha256),
+    )

@@ -25,7 +25,7 @@ from .files import check_path, new_file, open_regular
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from zeroizepy.file import ShredReport
+    from zeroizepy.file import ShredReport, TreeReport
 
 __all__ = ["certify_command", "issue", "load_signing_key", "parse_public_key", "read_report_file"]
 
@@ -106,7 +106,7 @@ def read_report_file(path: str) -> StoredReports:
 
 
 def issue(
-    reports: Iterable[ShredReport] | StoredReports, key_file: str, folder: str, details: dict[str, Any]
+    reports: Iterable[ShredReport | TreeReport] | StoredReports, key_file: str, folder: str, details: dict[str, Any]
 ) -> tuple[Certificate, str, str]:
     """Certify reports and write both forms; another command can call this with the reports that it holds.
 
@@ -165,7 +165,8 @@ def certify_command(
 
     Every file must have the verdict overwritten_verified, or nothing is signed. The certificate has the fields of
     NIST SP 800-88 Rev. 1, section 4.8; its method is Clear, by overwriting, of the listed files and never of the whole
-    medium. Reports of whole directories (shred -r) count files and cannot be certified. Reports are unsigned files that
+    medium. Of whole directories (shred -r) it has counts, and the SHA-256 of the list of files; one with an empty file
+    or a link in it, or whose run was cut short and gone on with, cannot be certified. Reports are unsigned files that
     anybody can write: the certificate says that its signer vouches for them.
 
     --check takes a certificate's JSON and says whether this public key signed it, and for what.
@@ -183,7 +184,7 @@ def certify_command(
     stored = _read_each_once(reports)
     certificate, document, page = issue(stored, key_file, folder, {**texts, "media": media})
     output = Output()
-    output.line(f"{document}: signed, {_count(certificate)}")
+    output.line(f"{document}: signed, {certificate.count_text()}")
     output.line(f"{page}: the same for people")
     return 0
 
@@ -199,11 +200,6 @@ def _read_each_once(paths: tuple[str, ...]) -> StoredReports:
     return stored
 
 
-def _count(certificate: Certificate) -> str:
-    number = len(certificate.reports)
-    return f"{number} {'file' if number == 1 else 'files'}"
-
-
 def _show_checked(path: str, public_key: bytes) -> int:
     try:
         certificate = verify_certificate(read_text(path), public_key)
@@ -211,7 +207,7 @@ def _show_checked(path: str, public_key: bytes) -> int:
         fault, _, hint = str(error).partition("; ")
         raise Failure(f"{path}: {printable(fault)}", hint or None) from None
     output = Output()
-    output.line(f"{path}: valid, {_count(certificate)}", "bold")
+    output.line(f"{path}: valid, {certificate.count_text()}", "bold")
     facts = {
         "number": certificate.identifier,
         "issued": certificate.issued,
@@ -224,6 +220,12 @@ def _show_checked(path: str, public_key: bytes) -> int:
         output.fact(label, value)
     for report in certificate.reports:
         output.fact("file", report.path)
+    for tree in certificate.trees:
+        output.fact("directory", tree.path)
+        output.fact(
+            "of it", f"files {tree.files}, bytes {tree.size_bytes}, directories removed {tree.directories_removed}"
+        )
+        output.fact("list", f"SHA-256 {tree.list_sha256}")
     for limit in certificate.limits:
         output.fact("note", limit)
     return 0

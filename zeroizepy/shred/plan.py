@@ -78,6 +78,8 @@ def _reasons(facts: FileFacts, options: ShredOptions) -> tuple[str, ...]:
 
 def _notes(facts: FileFacts, options: ShredOptions, hole_bytes: int | None) -> tuple[str, ...]:
     notes = ["name_may_remain"] if options.unlink else []
+    if not facts.size_bytes and end_of(facts):
+        notes.append("empty")
     if facts.hard_links > 1:
         notes.append(f"hard_links_remain:{facts.hard_links - 1}")
     if facts.open_elsewhere:

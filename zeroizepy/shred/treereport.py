@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,7 +12,7 @@ from zeroizepy.json_form import JsonForm
 
 from .report import ShredReport, now_text
 
-__all__ = ["MAX_FAILURES", "NOTHING", "Tally", "TreeReport"]
+__all__ = ["MAX_FAILURES", "NOTHING", "Tally", "TreeReport", "list_entry"]
 
 MAX_FAILURES = 1000
 """Failures that are kept with their reports; more are counted."""
@@ -42,6 +44,9 @@ class TreeReport(JsonForm):
         directories_removed: Directories that are gone; 0 with `keep_directories`.
         directories_left: Directories that stand because something in them does or because they could not be removed;
             None when the run ended early, which leaves the others standing uncounted.
+        list_sha256: SHA-256, in hex, over the `list_entry` of everything met that is no directory, in the order in
+            which `on_report` got the reports; the list itself would grow with the tree. Of this run alone, without
+            `earlier`. None after a dry run, and when there was nothing at the path.
         error: Why the run ended before its end, or None.
         seconds: Wall-clock time.
         finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
@@ -64,6 +69,7 @@ class TreeReport(JsonForm):
     notes: dict[str, int] = field(default_factory=dict)
     directories_removed: int = 0
     directories_left: int | None = 0
+    list_sha256: str | None = None
     error: str | None = None
     seconds: float = 0.0
     finished: str = field(default_factory=now_text)
@@ -88,10 +94,31 @@ class TreeReport(JsonForm):
         return f"{self.path}: {work}{self.files} files{f' ({parts})' if parts else ''}{failed}{ended}"
 
 
-class Tally:
-    """A tree report in the making."""
+def list_entry(report: ShredReport, root: str) -> bytes:
+    """What stands for a file in the list whose hash a tree's report has.
 
-    def __init__(self) -> None:
+    Args:
+        report: Of the file, as `on_report` got it.
+        root: The directory, as `shred_tree` got it.
+
+    Returns:
+        The bytes of the path below the directory, the size in decimal and the verdict (`nothing_to_overwrite` where
+        there is none), each ended by a zero byte, which no path has.
+    """
+    path = os.fsencode(report.path.removeprefix(root).lstrip("/"))
+    return b"%b\0%d\0%b\0" % (path, report.size_bytes, (report.verdict or NOTHING).encode())
+
+
+class Tally:
+    """A tree report in the making.
+
+    Args:
+        root: The directory, as the files' reports begin.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._list = hashlib.sha256()
         self.verdicts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
@@ -101,6 +128,7 @@ class Tally:
 
     def add(self, report: ShredReport) -> None:
         """Count one file."""
+        self._list.update(list_entry(report, self._root))
         verdict = report.verdict
         if report.dry_run and report.plan is not None and report.error is None:
             verdict = report.plan.verdict
@@ -121,12 +149,10 @@ class Tally:
         if len(self.failures) < MAX_FAILURES:
             self.failures.append(report)
 
-    def report(
-        self, path: str, *, dry_run: bool, earlier: dict[str, int], error: str | None, seconds: float
-    ) -> TreeReport:
+    def report(self, *, dry_run: bool, earlier: dict[str, int], error: str | None, seconds: float) -> TreeReport:
         """The frozen value."""
         return TreeReport(
-            path=path,
+            path=self._root,
             dry_run=dry_run,
             verdicts=dict(self.verdicts),
             earlier=dict(earlier),
@@ -140,6 +166,7 @@ class Tally:
             notes=dict(self.notes),
             directories_removed=self.directories_removed,
             directories_left=self.directories_left if error is None else None,
+            list_sha256=None if dry_run else self._list.hexdigest(),
             error=error,
             seconds=seconds,
         )

@@ -89,11 +89,10 @@ class _TreeRun:
     """One run over one tree."""
 
     def __init__(self, root: Root, options: TreeOptions, journal: Journal | None, started: float) -> None:
-        self._root = root.folder
         self._options = options
         self._files = options.files
         self._started = started
-        self._tally = Tally()
+        self._tally = Tally(root.folder.path)
         self._opener = Opener(may_cross=not options.one_file_system)
         self._walker = Walker(root.folder, self._opener)
         self._around: dict[tuple[int, int], Surroundings] = {}
@@ -362,7 +361,6 @@ class _TreeRun:
     def _report(self, earlier: dict[str, int], error: str | None) -> TreeReport:
         self._tally.resumed = self._resume.resumed
         return self._tally.report(
-            self._root.path,
             dry_run=self._files.dry_run,
             earlier=earlier,
             error=error,
