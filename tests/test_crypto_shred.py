@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from zeroizepy import erasure
+from zeroizepy import durable, erasure
 from zeroizepy.chunked import decrypt_file
 from zeroizepy.crypto import CryptoKey, cryptographic_erase_key, erased_key_ids
 from zeroizepy.erasure import (
@@ -21,7 +21,7 @@ from zeroizepy.erasure import (
     erase_key_file,
     key_file_info,
 )
-from zeroizepy.exceptions import DecryptionError, FileAccessError, KeyErasedError, SecureWipeError
+from zeroizepy.exceptions import DecryptionError, FileAccessError, KeyErasedError, SecureMemoryClosed, SecureWipeError
 from zeroizepy.json_form import JsonForm, from_plain, load_json
 from zeroizepy.memory import SecureMemory
 
@@ -124,6 +124,58 @@ class Broken:
         del self.kept[key_id]
         if self.step == "other":
             raise OSError(5, "input/output error")
+
+
+class Objects:
+    """A store that keeps objects.
+
+    Args:
+        copies_on_put, copies_on_get: Where it makes new ones.
+    """
+
+    def __init__(self, *, copies_on_put: bool, copies_on_get: bool) -> None:
+        self.copies_on_put, self.copies_on_get = copies_on_put, copies_on_get
+        self.kept: dict[str, CryptoKey] = {}
+
+    def put(self, key_id: str, key: CryptoKey) -> None:
+        """Keep it."""
+        self.kept[key_id] = CryptoKey(key) if self.copies_on_put else key
+
+    def get(self, key_id: str) -> CryptoKey:
+        """Give it out."""
+        return CryptoKey(self.kept[key_id]) if self.copies_on_get else self.kept[key_id]
+
+    def erase(self, key_id: str) -> None:
+        """Destroy it."""
+        self.kept.pop(key_id).destroy()
+
+
+@pytest.mark.parametrize("copies_on_get", [True, False])
+def test_a_store_that_keeps_what_is_destroyed(path: str, tmp_path: Path, *, copies_on_get: bool) -> None:
+    """It is found out before the original is touched."""
+    with pytest.raises(SecureMemoryClosed):
+        crypto_shred_file(path, Objects(copies_on_put=False, copies_on_get=copies_on_get))
+    assert os.listdir(tmp_path) == ["file"]
+    assert Path(path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("copies_on_get", [True, False])
+def test_a_store_that_keeps_objects(path: str, tmp_path: Path, *, copies_on_get: bool) -> None:
+    """The key that it has, which may be the object that it gave out, opens the copy afterwards."""
+    store = Objects(copies_on_put=True, copies_on_get=copies_on_get)
+    report = crypto_shred_file(path, store)
+    decrypt_file(report.encrypted_path, tmp_path / "again", store.kept[report.key_id])
+    assert (tmp_path / "again").read_bytes() == CONTENT
+    store.erase(report.key_id)
+
+
+def test_the_keys_folder_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are those that were made above it: keys whose folder a crash takes away would be lost."""
+    flushed: list[int] = []
+    monkeypatch.setattr(durable, "flush_directory", lambda fd: flushed.append(os.fstat(fd).st_ino))
+    with CryptoKey(KEY) as wrapping_key:
+        DirectoryKeyStore(tmp_path / "above" / "keys", wrapping_key=wrapping_key)
+    assert flushed == [tmp_path.stat().st_ino, (tmp_path / "above").stat().st_ino]
 
 
 @pytest.mark.parametrize(("step", "error"), [("put", OSError), ("get", OSError), ("other", DecryptionError)])

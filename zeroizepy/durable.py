@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "flush_directory",
+    "make_private_folder",
     "name_beside",
     "name_only",
     "new_private_file",
@@ -73,6 +74,22 @@ def sync_directory(path: str) -> None:
         raise
     finally:
         _close_all(made)
+
+
+def make_private_folder(path: str) -> None:
+    """Make a folder of mode 700 where none is, and those above it; all new names are flushed, as by `sync_directory`.
+
+    Raises:
+        OSError: It could not be made, or a flush failed.
+    """
+    missing: list[str] = []
+    above = path
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above) or os.curdir
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    for each in reversed(missing):
+        sync_directory(each)
 
 
 def _open_into(made: list[int], path: str, flags: int, mode: int = 0o777) -> None:

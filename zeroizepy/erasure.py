@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .chunked import EncryptedReader, encrypt_file
 from .crypto import CryptoKey, ErasureReceipt, cryptographic_erase_key
+from .durable import make_private_folder
 from .exceptions import DecryptionError, SecureWipeError
 from .file import ShredReport, secure_delete
 from .json_form import JsonForm
@@ -52,10 +53,10 @@ class KeyStore(Protocol):
     """Where `crypto_shred_file` keeps keys: one of your own (an HSM, a database), or `DirectoryKeyStore`."""
 
     def put(self, key_id: str, key: CryptoKey) -> object:
-        """Keep a key, durably, before this returns. The key is destroyed afterwards."""
+        """Keep a key, durably, before this returns. The object is destroyed afterwards: keep bytes or a new object."""
 
     def get(self, key_id: str) -> CryptoKey:
-        """The key again, as a new object."""
+        """The key again; a new object, or the store's own, which is not destroyed."""
 
     def erase(self, key_id: str) -> object:
         """Destroy every copy of it that the store has."""
@@ -166,15 +167,19 @@ def crypto_shred_file(
 
 
 def _keep(path: str, copy: str, key: CryptoKey, key_store: KeyStore | None, associated_data: Buffer) -> None:
-    """Have the store keep the key, and make sure that what it gives back opens the copy. All or nothing."""
+    """Have the store keep the key, and make sure that what it gives back, once that is gone here, opens the copy.
+
+    All or nothing.
+    """
     if key_store is None:
         _check_copy(path, copy, key, associated_data)
         return
     key_id = key.key_id
     key_store.put(key_id, key)
     try:
-        with key_store.get(key_id) as kept:
-            _check_copy(path, copy, kept, associated_data)
+        key.destroy()  # Now, while a store that kept this very object can still be found out.
+        # Not destroyed here: a store may give out the only object that it has. One of ours goes when this returns.
+        _check_copy(path, copy, key_store.get(key_id), associated_data)
     except BaseException:
         with suppress(Exception):  # The first fault is the one to tell; a key that opens nothing does no harm.
             key_store.erase(key_id)
@@ -218,7 +223,7 @@ class DirectoryKeyStore:
     """Keys as key files in a directory, each under the key's name.
 
     Args:
-        path: The directory, made with mode 700 if it is missing.
+        path: The directory, made with mode 700 if it is missing; its name is flushed then.
         wrapping_key: What the key files are encrypted with. Kept here; not destroyed.
         password: Instead of a wrapping key. Each `put` and `get` takes Argon2id's half second.
 
@@ -241,7 +246,7 @@ class DirectoryKeyStore:
             raise TypeError("pass either password= or wrapping_key=")
         self._path = os.path.abspath(os.fspath(path))
         self._opener: dict[str, Any] = {"wrapping_key": wrapping_key} if password is None else {"password": password}
-        os.makedirs(self._path, mode=0o700, exist_ok=True)
+        make_private_folder(self._path)
         mode = stat.S_IMODE(os.stat(self._path).st_mode)
         if mode & 0o077:
             raise ValueError(f"{self._path}: other users may access this directory (mode {mode:03o}); chmod 700 it")
