@@ -300,6 +300,7 @@ def test_a_file_that_was_shredded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         key, outer = CryptoKey.generate(), CryptoKey.generate()
         key.save(good.path, wrapping_key=outer, overwrite=True)
+        os.unlink(good.path)
         later = [
             from_plain(ShredReport, {**each.to_dict(), "finished": "2999-01-01T00:00:00Z"}, "") for each in reports
         ]
@@ -308,6 +309,7 @@ def test_a_file_that_was_shredded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert sanitized(receipt) == verdict
     key, outer = CryptoKey.generate(), CryptoKey.generate()
     key.save(good.path, wrapping_key=outer, overwrite=True)
+    os.unlink(good.path)
     early = from_plain(ShredReport, {**good.to_dict(), "finished": "1999-01-01T00:00:00Z"}, "")
     assert copies(cryptographic_erase_key(key, copies_removed=[early]))["save"] == (1, "may_remain")
 
@@ -318,6 +320,7 @@ def test_the_verdict_rests_on_no_words(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(erase, "_OVERWRITTEN", "in other words")
     key = CryptoKey.generate()
     key.save(good.path, wrapping_key=CryptoKey.generate(), overwrite=True)
+    os.unlink(good.path)
     receipt = cryptographic_erase_key(key, copies_removed=[good])
     assert (copies(receipt)["save"], sanitized(receipt)) == ((1, "gone"), "unknown")
 
@@ -328,9 +331,31 @@ def test_a_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     key, outer = CryptoKey.generate(), CryptoKey.generate()
     for _ in range(2):
         key.save(good.path, wrapping_key=outer, overwrite=True)
+    os.unlink(good.path)
     receipt = cryptographic_erase_key(key, copies_removed=[at(good, 2999)])
     assert copies(receipt)["save"] == (2, "may_remain")
     assert "not all of these" in receipt.copies[0].explanation
+
+
+def test_a_loaded_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One report does not cover the file that a key came from and the one that it was saved to under the same name."""
+    good = report_of("overwritten_verified", tmp_path, monkeypatch)
+    outer = CryptoKey.generate()
+    with CryptoKey.generate() as first:
+        first.save(good.path, wrapping_key=outer, overwrite=True)
+    key = CryptoKey.load(good.path, wrapping_key=outer)
+    key.save(good.path, wrapping_key=outer, overwrite=True)
+    os.unlink(good.path)
+    receipt = cryptographic_erase_key(key, copies_removed=[at(good, 2999)])
+    assert copies(receipt) == {"key_file": (1, "may_remain"), "save": (1, "may_remain")}
+
+
+def test_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report has a key file be gone that stands there: it may be of one that was there in the same second."""
+    good = report_of("overwritten_verified", tmp_path, monkeypatch)
+    key = CryptoKey.generate()
+    key.save(good.path, wrapping_key=CryptoKey.generate(), overwrite=True)
+    assert copies(cryptographic_erase_key(key, copies_removed=[at(good, 2999)]))["save"] == (1, "may_remain")
 
 
 @pytest.mark.filterwarnings("ignore:old bytes")

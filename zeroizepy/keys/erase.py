@@ -213,14 +213,17 @@ def _wrapped(key: HeldKey, detail: str, _event: Event, _removed: object) -> _Tol
     return "may_remain", "encrypted under another key: whoever has that and the wrapped key has this one"
 
 
-def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[str]]) -> _Told:  # noqa: ARG001
+def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[str]]) -> _Told:
     if detail == MORE:
         return "may_remain", "more key files than are kept apart"
     time, wrapping = event.extra
     if wrapping and was_erased(wrapping):
         return "gone", "a key file under a key that was erased, of which no copy was left"
     reports = removed.get(detail, [])
-    if len(reports) >= event.count and max(reports) >= time:
+    if reports and os.path.lexists(detail):  # A report tells paths as they were given, and times by the second.
+        return "may_remain", "a key file; something stands under its name now"
+    written = sum(each.count for kind, name, each in census_of(key).events() if name == detail and kind in _IN_FILES)
+    if len(reports) >= written and max(reports) >= time:
         return "overwritten", _OVERWRITTEN
     if reports:
         return "may_remain", "a key file that was replaced or written again; not all of these were overwritten"
@@ -240,6 +243,7 @@ def _kwp(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told: 
     )
 
 
+_IN_FILES = ("key_file", "save")
 _KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Told]] = {
     "source": _from_holder,
     "password": _from_password,
