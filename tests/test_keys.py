@@ -35,6 +35,14 @@ def name_of(key: bytes) -> str:
     return hmac.new(key, label, hashlib.sha256).hexdigest()
 
 
+def test_the_algorithm_never_changes() -> None:
+    """A key that is initialised again is refused another algorithm, whose nonce another thread has no room for."""
+    with CryptoKey(KEY) as key:
+        with pytest.raises(TypeError, match="is for AES-256-GCM"):
+            key.__init__(KEY, algorithm="XChaCha20-Poly1305")  # type: ignore[misc]
+        assert (key.algorithm, key.destroyed) == ("AES-256-GCM", True)
+
+
 # ---- tier and deadline ----
 
 

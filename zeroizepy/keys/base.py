@@ -129,6 +129,9 @@ class HeldKey(Holder):
             self._set(source, algorithm_for(len(source), algorithm), options, ttl_ns)
 
     def _set(self, source: Any, algorithm: Algorithm, options: int, ttl_ns: int) -> None:
+        if self._handle and self._algorithm.name != algorithm.name:
+            # A call in another thread may have made room for the nonce and tag of the old one.
+            raise TypeError(f"this key is for {self.algorithm}; make another CryptoKey for {algorithm.name}")
         core = _new(_KEY)
         handle = _UNSUPPORTED
         if algorithm.core:
