@@ -69,6 +69,7 @@ in_child(void (*test)(int), int number)
     pid_t const pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        CHECK(signal(SIGHUP, SIG_DFL) != SIG_ERR); /* nohup, which may have started all this, ignores it. */
         (void) alarm(TIMEOUT_S); /* A handler that hangs ends by SIGALRM, which no test expects. */
         test(number);
         _exit(0);

@@ -307,7 +307,7 @@ def test_bad_environment_is_one_line(cli: Cli, variable: str) -> None:
 
 def test_an_empty_path_is_shown_as_such(cli: Cli) -> None:
     """The fault names the value, also where it is nothing."""
-    assert cli("keygen", "").errors()[0] == "zeroizepy: error: '': no such file or directory"
+    assert cli("keygen", "").errors()[0] == "zeroizepy: error: '': path must not be empty"
 
 
 def test_reader_that_goes_away(program: list[str], clean_environment: Environment) -> None:

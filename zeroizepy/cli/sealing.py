@@ -154,8 +154,8 @@ def encrypt_command(file: str, output: str | None, **options: Any) -> int:
 
     Any size and any pipe: 16 KiB chunks, each authenticated, on all CPUs. Other implementations of Cobblestone open the
     result, with a raw key of 32 bytes Cobblestone-256, with 16 Cobblestone-128. Little of the plaintext is in memory at
-    a time, which is not locked, and is zeroed. OUT has mode 600 and appears only when it is complete and flushed.
-    Neither name nor size of FILE is hidden.
+    a time; it is not locked there, and is zeroed afterwards. OUT has mode 600 and appears only when it is complete and
+    flushed. Neither name nor size of FILE is hidden.
     """
     _check_input(file)
     target = output if output is not None else file if file == _STREAM else file + SUFFIX
