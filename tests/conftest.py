@@ -98,6 +98,14 @@ def no_leftover_cells() -> Iterator[None]:
     assert after.corruptions == before.corruptions
 
 
+@pytest.fixture
+def no_descriptor_stays() -> Iterator[None]:
+    """What the test opened is closed, and nothing else."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    yield
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.fixture(autouse=True)
 def forget_erased_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests use the same keys again, which a test before may have erased."""

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # On storage that does not overwrite in place each call warns, which is not what these tests are about.
-pytestmark = pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:old bytes of:UserWarning"),
+    pytest.mark.usefixtures("no_descriptor_stays"),
+]
 
 SIZES = [0, 1, 59, 4095, 4096, 4097, (1 << 20) + 1]
 WRITTEN = ("overwritten", "not_in_place")
@@ -37,14 +40,6 @@ def root(tmp_path: Path) -> Path:
     path = tmp_path / "root"
     path.mkdir()
     return path
-
-
-@pytest.fixture(autouse=True)
-def no_descriptor_stays() -> Iterator[None]:
-    """Each call closes what it opened."""
-    before = sorted(os.listdir("/proc/self/fd"))
-    yield
-    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def fill(root: Path, files: int = 60, size: int = 3000) -> int:
