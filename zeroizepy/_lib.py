@@ -207,11 +207,11 @@ def make_cell(make: Callable[[int], int], options: int) -> int:
         The handle, or minus a status other than ZPY_OK.
     """
     handle = make(options & ~POLICY_BITS)
-    return _seal_instead(make, options) if handle == -lib.ZPY_LOCK_LIMIT else handle
+    return seal_instead(make, options) if handle == -lib.ZPY_LOCK_LIMIT else handle
 
 
-def _seal_instead(make: Callable[[int], int], options: int) -> int:
-    """What becomes of a cell that found no room. The core refuses again what is too long to be sealed."""
+def seal_instead(make: Callable[[int], int], options: int) -> int:
+    """What becomes of a cell that found no room; see `make_cell`. The core refuses again what is too long for that."""
     refuses = options & STRICT or (is_strict() and not options & LENIENT)
     if refuses or options & lib.ZPY_SEALED:
         return int(-lib.ZPY_LOCK_LIMIT)

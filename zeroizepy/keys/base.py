@@ -43,7 +43,8 @@ _KEY_ID_LABEL = b"zeroizepy key id v1\0"
 _KEY = ffi.typeof("struct zpy_key *")
 # Looked up once: a fresh key for each message is common.
 _new, _NULL, _create_key = ffi.new, ffi.NULL, lib.zpy_key_create
-_RANDOM, _UNSUPPORTED, _POLICY_BITS = lib.ZPY_RANDOM, -lib.ZPY_UNSUPPORTED, _lib.POLICY_BITS
+_RANDOM, _POLICY_BITS = lib.ZPY_RANDOM, _lib.POLICY_BITS
+_UNSUPPORTED, _LOCK_LIMIT = -lib.ZPY_UNSUPPORTED, -lib.ZPY_LOCK_LIMIT
 Tier = Literal["packed", "isolated", "sealed"]
 Policy = Literal["seal", "strict"] | None
 
@@ -54,7 +55,7 @@ def fail_key(status: int) -> NoReturn:
 
 
 def _create_again(core: Any, number: int, source: Any, ttl_ns: int, options: int) -> int:
-    """For `_lib.make_cell`, which chooses the options."""
+    """For `_lib.seal_instead`, which chooses the options."""
     return int(_create_key(core, number, source, options, ttl_ns))
 
 
@@ -136,9 +137,8 @@ class HeldKey(Holder):
         handle = _UNSUPPORTED
         if algorithm.core:
             handle = _create_key(core, algorithm.core, source, options & ~_POLICY_BITS, ttl_ns)
-            if handle < 0 and handle != _UNSUPPORTED:
-                # Where nothing more can be locked.
-                handle = _lib.make_cell(partial(_create_again, core, algorithm.core, source, ttl_ns), options)
+            if handle == _LOCK_LIMIT:
+                handle = _lib.seal_instead(partial(_create_again, core, algorithm.core, source, ttl_ns), options)
         if handle == _UNSUPPORTED and algorithm.is_aes:
             handle = core.cell = _lib.new_handle(source, algorithm.key_bytes, options, ttl_ns)
             algorithm = algorithm._replace(core=lib.ZPY_ELSEWHERE)
