@@ -7,6 +7,8 @@ import os
 import random
 import threading
 import time
+from itertools import count
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -170,6 +172,28 @@ def test_what_ends_it_early(folder: Path, key: CryptoKey, call: str, cpus: int) 
     with pytest.raises(SecureMemoryClosed):  # With the very last batch.
         run(folder / call, folder / "out", key, progress=destroy)
     assert set(os.listdir(folder)) == before
+
+
+def test_an_interrupt_while_threads_are_told_to_end(
+    folder: Path, key: CryptoKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second Ctrl-C leaves no thread behind that decrypts into buffers which were zeroed."""
+    caller, told = threading.current_thread(), count(1)
+
+    class Interrupted(SimpleQueue[Any]):
+        def put(self, item: Any, *_more: Any) -> None:
+            if item is None and threading.current_thread() is caller and next(told) == 4:
+                raise KeyboardInterrupt  # The first of them is the result of the first batch.
+            super().put(item)
+
+    def interrupt(done: int, _total: int | None) -> None:
+        if done > 12 * BATCH:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "_cpu_count", lambda: 4)
+    monkeypatch.setattr(pipeline, "SimpleQueue", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decrypt_file(folder / "decrypt", folder / "out", key, progress=interrupt)
 
 
 @pytest.mark.parametrize("ending", ["well", "early"])

@@ -79,9 +79,12 @@ def encrypt_file(
 
 def _carry(pipeline: Pipeline, progress: Progress | None, done: int, total: int | None) -> None:
     try:
-        pipeline.run(progress, done, total)
+        try:
+            pipeline.run(progress, done, total)
+        finally:
+            pipeline.close()
     finally:
-        pipeline.close()
+        pipeline.close()  # Again, since a second interrupt may have ended the first call before it began.
 
 
 def decrypt_file(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .filekey import BATCH_CHUNKS, CHUNK_BYTES, SEALED_BYTES, Scratch, ends_early
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .ends import Output, Source
     from .filekey import FileKey
@@ -32,15 +32,6 @@ def _cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _interrupts_until_end(thread: threading.Thread) -> Iterator[BaseException]:
-    """Wait for a thread whatever comes, such as Ctrl-C, and yield that."""
-    while thread.is_alive():
-        try:
-            thread.join()
-        except BaseException as error:  # noqa: BLE001, PERF203 - it is passed on.
-            yield error
 
 
 class _Lane:
@@ -131,7 +122,7 @@ class Pipeline:
                 self._threads.append(thread)  # First, so that an interrupt finds it.
                 thread.start()
         except RuntimeError:  # A limit on threads, or the interpreter is about to end.
-            self._join()
+            self._end_threads()
             return
         self._has_writer = self._out.is_own
         self._lanes += lanes
@@ -193,21 +184,27 @@ class Pipeline:
                     failure = error
             lane.written.put(failure)
 
-    def _join(self) -> None:
-        """End the threads. What they still do takes no longer than a batch, so an interrupt waits for them."""
+    def _end_threads(self) -> None:
+        """Have the threads end, and wait for that: no longer than a batch takes. To be called again when it raised."""
         self._is_stopped = True
         for _ in self._threads:
             self._to_work.put(None)
         self._to_write.put(None)
-        interrupts = [interrupt for thread in self._threads for interrupt in _interrupts_until_end(thread)]
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         self._threads.clear()
-        if interrupts:
-            raise interrupts[0]
 
     def close(self) -> None:
-        """End the threads and zero the plaintext."""
-        try:
-            self._join()
-        finally:
-            for lane in self._lanes:
-                lane.plain.wipe()
+        """End the threads, whatever comes meanwhile, such as Ctrl-C; then zero the plaintext. Idempotent."""
+        interrupt: BaseException | None = None
+        while self._threads:
+            try:
+                self._end_threads()
+            except BaseException as error:  # noqa: BLE001, PERF203 - raised again below.
+                interrupt = error
+        while self._lanes:
+            self._lanes[-1].plain.wipe()
+            self._lanes.pop()
+        if interrupt is not None:
+            raise interrupt
