@@ -314,8 +314,10 @@ class DirectoryKeyStore:
         try:
             key = self._load(key_id, allow_erased=True)
         except DecryptionError:
-            info = key_file_info(path)
-            return receipt_of_file(secure_delete(path, passes=1, verify=True), info.algorithm, key_id)
+            algorithm = "unknown"
+            with suppress(DecryptionError):  # Damaged so that it does not even tell that.
+                algorithm = key_file_info(path).algorithm
+            return receipt_of_file(secure_delete(path, passes=1, verify=True), algorithm, key_id)
         with key:
             return cryptographic_erase_key(key, copies_removed=[secure_delete(path, passes=1, verify=True)])
 
