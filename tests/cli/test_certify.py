@@ -192,7 +192,7 @@ def test_keys_that_are_none(cli: Cli, report_file: str, tmp_path: Path) -> None:
 def test_keygen_signing_has_no_bits(cli: Cli) -> None:
     """The two kinds of key are not mixed."""
     result = cli("keygen", "--signing", "--bits", "128", "key")
-    assert (result.status, "--bits is for AES keys" in result.err) == (2, True)
+    assert (result.status, "--bits is for keys that encrypt" in result.err) == (2, True)
 
 
 @pytest.mark.usefixtures("public_key")

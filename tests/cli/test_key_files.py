@@ -76,6 +76,20 @@ def test_wrap_and_unwrap(cli: Cli, keys: Path) -> None:
         assert name in good(cli("key", "info", *arguments))
 
 
+def test_a_raw_file_does_not_say_what_it_is_for(cli: Cli, keys: Path) -> None:
+    """`key info` says so of a raw key, and `key unwrap` of one that is not for AES."""
+    with CryptoKey(RAW, algorithm="XChaCha20-Poly1305") as key, CryptoKey(OUTER) as outer:
+        key.save(keys / "wrapped", wrapping_key=outer)
+    assert "wrapped: XChaCha20-Poly1305 key\n" in good(cli("key", "info", "wrapped"))
+    shown = good(cli("key", "unwrap", "wrapped", "-o", "back", "--key", "outer"))
+    assert "does not say that it is for XChaCha20-Poly1305" in shown
+    shown = good(cli("key", "info", "back"))
+    assert shown.startswith("back: raw key\n")
+    assert "taken as       AES-256-GCM, by its length" in shown
+    good(cli("key", "wrap", "outer", "-o", "aes", "--key", "raw"))
+    assert "does not say" not in good(cli("key", "unwrap", "aes", "-o", "outer2", "--key", "raw"))
+
+
 def test_passwords(cli: Cli, keys: Path) -> None:
     """The same with a password, which another one does not open."""
     good(with_password(cli, "key", "wrap", "raw", "-o", "wrapped"))
@@ -150,7 +164,15 @@ def test_refusals(cli: Cli, keys: Path) -> None:
     refused(cli(*wrap, "new"), "give one of --key KEYFILE", 2)
     refused(cli(*wrap, "new", "--key", "outer", "--password"), "give one of --key KEYFILE", 2)
     refused(cli("key", "wrap", "wrapped", "-o", "new", "--key", "outer"), "wrapped: is wrapped already")
+    taken = cli(*wrap, "wrapped", "--key", "outer")
+    assert taken.errors()[1] == "zeroizepy: hint: choose another name; it is not replaced"
     refused(cli("key", "unwrap", "raw", "-o", "new", "--key", "outer"), "raw: is a raw key already")
+    result = with_password(cli, "key", "unwrap", "wrapped", "-o", "new")
+    refused(result, "wrapped: is encrypted with a wrapping key")
+    assert result.errors()[1] == "zeroizepy: hint: give --key KEYFILE or --key-fd N"
+    result = cli("key", "unwrap", "wrapped", "-o", "new", "--password")  # Standard input is empty.
+    refused(result, "password: the input ended before the first byte")
+    assert result.errors()[1].endswith("give --password-fd N with the password in it")
     refused(cli("key", "unwrap", "wrapped", "-o", "new", "--key", "raw"), "wrapped: wrong wrapping key")
     for command in (("info",), ("unwrap", "-o", "new", "--key", "outer"), ("erase", "--yes")):
         refused(cli("key", *command, "text"), "text: is no wrapped key" if command[0] != "unwrap" else "text: is no")

@@ -30,7 +30,7 @@ TEXT = b"The quick brown fox. " * 100
 def key(cli: Cli, tmp_path: Path) -> Path:
     """A key file that the command made."""
     result = cli("keygen", "key.bin")
-    assert (result.status, result.out, result.err) == (0, "key.bin: new 256-bit key, mode 600\n", "")
+    assert (result.status, result.out, result.err) == (0, "key.bin: new AES-256-GCM key, mode 600\n", "")
     return tmp_path / "key.bin"
 
 
@@ -314,6 +314,39 @@ def test_192_bits(cli: Cli, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["k", "text"]
 
 
+def test_keygen_algorithm(cli: Cli, tmp_path: Path) -> None:
+    """The key file says which algorithm the key is for; encrypt and decrypt refuse all but AES-GCM."""
+    (tmp_path / "text").write_bytes(TEXT)
+    assert cli("keygen", "outer").status == 0
+    result = cli("keygen", "k", "--algorithm", "XChaCha20-Poly1305", "--wrapping-key", "outer")
+    assert (result.status, result.out) == (
+        0,
+        "k: new XChaCha20-Poly1305 key, encrypted with a wrapping key, mode 600\n",
+    )
+    with load_key(str(tmp_path / "outer"), None) as (outer, _):
+        assert CryptoKey.load(tmp_path / "k", wrapping_key=outer).algorithm == "XChaCha20-Poly1305"
+    for command in ("encrypt", "decrypt"):
+        result = cli(command, "text", "--key", "k", "--wrapping-key", "outer", "-o", "out")
+        assert result.status == 1
+        assert result.errors() == [
+            "zeroizepy: error: the key is for XChaCha20-Poly1305; files are encrypted with AES-GCM (Cobblestone)",
+            "zeroizepy: hint: 'zeroizepy keygen KEYFILE' makes one of 32 bytes",
+        ]
+    assert sorted(os.listdir(tmp_path)) == ["k", "outer", "text"]
+
+
+def test_keygen_algorithm_of_raw_keys(cli: Cli, tmp_path: Path) -> None:
+    """A raw file can be for AES of the size that the algorithm has, and for nothing else."""
+    assert cli("keygen", "k", "--algorithm", "AES-128-GCM").status == 0
+    assert (tmp_path / "k").stat().st_size == 16
+    result = cli("keygen", "other", "--algorithm", "AEGIS-256")
+    assert result.status == 2
+    assert result.errors()[0].endswith(
+        "a raw file cannot say that its key is for AEGIS-256; give --password or --wrapping-key KEYFILE"
+    )
+    assert os.listdir(tmp_path) == ["k"]
+
+
 # ---- what must be refused ----
 
 
@@ -458,7 +491,7 @@ def test_a_key_file_with_a_password(cli: Cli, tmp_path: Path, password: int) -> 
     """keygen encrypts the key, encrypt and decrypt ask for what opens it; without it the key cannot be had."""
     (tmp_path / "text").write_bytes(TEXT)
     result = cli("keygen", "k", "--password-fd", password, pass_fds=(password,))
-    assert (result.status, result.out) == (0, "k: new 256-bit key, encrypted with a password, mode 600\n")
+    assert (result.status, result.out) == (0, "k: new AES-256-GCM key, encrypted with a password, mode 600\n")
     os.lseek(password, 0, os.SEEK_SET)
     assert cli("encrypt", "text", "--key", "k", "--password-fd", password, pass_fds=(password,)).status == 0
     with CryptoKey.load(tmp_path / "k", password=b"correct horse") as key:
@@ -517,7 +550,13 @@ def test_options_that_do_not_go_together(cli: Cli, key: Path, tmp_path: Path) ->
     for arguments in (
         ("encrypt", "text", "--key", key.name, "--wrapping-key", key.name),
         ("keygen", "k", "--signing", "--password-fd", "3"),
-        ("keygen", "k", "--wrapping-key", key.name, "--password"),
+        ("keygen", "k", "--signing", "--algorithm", "AEGIS-256"),
+        ("keygen", "k", "--algorithm", "AES-128-GCM", "--bits", "128"),
     ):
         assert cli(*arguments).status == 2
+    result = cli("keygen", "k", "--wrapping-key", key.name, "--password")
+    assert (result.status, result.errors()[0]) == (
+        2,
+        "zeroizepy: error: give one of --password, --password-fd N and --wrapping-key KEYFILE",
+    )
     assert sorted(os.listdir(tmp_path)) == ["key.bin", "text"]

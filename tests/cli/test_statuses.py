@@ -33,6 +33,13 @@ FILE = ANSWER.format('ShredReport("file", verdict={!r}, unlinked=True)') + "shre
 TREE = ANSWER.format('TreeReport("tree", verdicts={{{!r}: 1}}, unlinked=1)') + "trees.shred_tree = answer\n"
 DEVICE = ANSWER.format('DeviceReport("device", verdict={!r})') + "device_overwrite.overwrite_device = answer\n"
 
+KEY = "import os\nos.write(os.open('raw', os.O_CREAT | os.O_WRONLY, 0o600), bytes(32))\n"
+ERASURE = """
+from zeroizepy.file import ShredReport
+from zeroizepy import erasure
+erasure.secure_delete = lambda *_, **__: ShredReport("raw", verdict={!r}, unlinked=True)
+"""
+
 SCENARIOS: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {
     ("shred", 0): (FILE.format("overwritten"), ("shred", "file")),
     ("shred", 1): ("", ("shred", "file", "missing")),
@@ -86,6 +93,38 @@ SCENARIOS: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {
     ("audit", 130): (
         INTERRUPT + "from zeroizepy.cli import auditing\nauditing.verify = interrupt", ("audit", "verify", "file")
     ),
+    ("keygen", 0): ("", ("keygen", "key")),
+    ("keygen", 1): ("", ("keygen", "file")),
+    ("keygen", 2): ("", ("keygen", "key", "--bits", "100")),
+    ("keygen", 130): (
+        INTERRUPT + "from zeroizepy.cli import keygen\nkeygen._new_aes_key = interrupt", ("keygen", "key")
+    ),
+    ("encrypt", 0): (KEY, ("encrypt", "file", "--key", "raw")),
+    ("encrypt", 1): ("", ("encrypt", "file", "--key", "missing")),
+    ("encrypt", 2): ("", ("encrypt", "file")),
+    ("encrypt", 130): (
+        KEY + INTERRUPT + "from zeroizepy.cli import sealing\nsealing.encrypt_file = interrupt",
+        ("encrypt", "file", "--key", "raw"),
+    ),
+    ("decrypt", 0): (
+        KEY + "from zeroizepy import CryptoKey, encrypt_file\n"
+        "encrypt_file('file', 'sealed', CryptoKey(bytes(32)))",
+        ("decrypt", "sealed", "--key", "raw", "-o", "out"),
+    ),
+    ("decrypt", 1): (KEY, ("decrypt", "file", "--key", "raw", "-o", "out")),
+    ("decrypt", 2): (KEY, ("decrypt", "file", "--key", "raw")),
+    ("decrypt", 130): (
+        KEY + INTERRUPT + "from zeroizepy.cli import sealing\nsealing.decrypt_file = interrupt",
+        ("decrypt", "file", "--key", "raw", "-o", "out"),
+    ),
+    ("key erase", 0): (KEY + ERASURE.format("overwritten"), ("key", "erase", "--yes", "raw")),
+    ("key erase", 1): ("", ("key", "erase", "--yes", "missing")),
+    ("key erase", 2): (KEY, ("key", "erase", "raw")),
+    ("key erase", 3): (KEY + ERASURE.format("not_in_place"), ("key", "erase", "--yes", "raw")),
+    ("key erase", 130): (
+        KEY + INTERRUPT + "from zeroizepy.cli import key_files\nkey_files.erase_key_file = interrupt",
+        ("key", "erase", "--yes", "raw"),
+    ),
 }  # fmt: skip
 
 
@@ -110,7 +149,10 @@ def test_status(run_script: Callable[..., Any], tmp_path: Path, name: str, statu
 @pytest.mark.parametrize("name", TABLE)
 def test_options(name: str) -> None:
     """Those that commands share have one name, and stand in the table for the commands that have them."""
-    command = app._group.get_command(click.Context(app._group), name.partition(" ")[0])
+    first, _, second = name.partition(" ")
+    command = app._group.get_command(click.Context(app._group), first)
     assert command is not None
+    if isinstance(command, click.Group) and second:
+        command = command.commands[second]
     found = {option for parameter in command.params for option in parameter.opts} & set(OPTIONS)
     assert re.findall(r"`(--[a-z-]+)`", TABLE[name][1]) == [option for option in OPTIONS if option in found]

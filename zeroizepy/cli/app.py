@@ -63,7 +63,7 @@ def _group(ctx: click.Context) -> None:
 
     \b
     Exit status: 0 done, 1 the job failed, 2 bad usage, 130 interrupted;
-    of shred and shred-device also 3: done, and old bytes may remain.
+    of shred, shred-device and key erase also 3: done, and old bytes may remain.
     Secrets are never taken from the command line; keys come from files or descriptors.
     """  # noqa: D301 - click takes the backspace for "do not wrap".
     if ctx.invoked_subcommand is None:

@@ -143,15 +143,19 @@ def write_all(fd: int, data: memoryview | bytes, advance: Callable[[int], None] 
             advance(wrote)
 
 
-def exists(path: str) -> Failure:
+def exists(path: str, remedy: str = "give another name with -o, or --overwrite to replace it") -> Failure:
     """The refusal to replace a file."""
-    return Failure(f"{path}: exists already", "give another name with -o, or --overwrite to replace it")
+    return Failure(f"{path}: exists already", remedy)
 
 
-def check_free(path: str, *, overwrite: bool) -> None:
+def check_free(path: str, *, overwrite: bool | None) -> None:
     """Check that a result may take a name.
 
     Only regular files are ever replaced: a rename would put one in the place of a link, a FIFO or a device.
+
+    Args:
+        path: The name.
+        overwrite: Whether a regular file is replaced; None for commands that never do that and have no such option.
 
     Raises:
         Failure: Something else stands there, or a file and `overwrite` is False.
@@ -162,8 +166,10 @@ def check_free(path: str, *, overwrite: bool) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        remedy = "--overwrite replaces regular files only" if overwrite else "give another name with -o"
-        raise Failure(f"{path}: is {_kind(mode)}", remedy)
+        remedies = {True: "--overwrite replaces regular files only", False: "give another name with -o"}
+        raise Failure(f"{path}: is {_kind(mode)}", "choose another name" if overwrite is None else remedies[overwrite])
+    if overwrite is None:
+        raise exists(path, "choose another name; it is not replaced")
     if not overwrite:
         raise exists(path)
 
@@ -185,7 +191,7 @@ def refuse_same(path: str, known: os.stat_result, fault: str) -> None:
 
 
 @contextmanager
-def naming_result(path: str, *, overwrite: bool) -> Iterator[str]:
+def naming_result(path: str, *, overwrite: bool | None) -> Iterator[str]:
     """Check that a result may take a name, and have errors about it say that as the user wrote it.
 
     Yields:
@@ -213,7 +219,7 @@ def new_file(path: str) -> Iterator[NewFile]:
     Raises:
         Failure: Something stands at `path`.
     """
-    with naming_result(path, overwrite=False) as absolute:
+    with naming_result(path, overwrite=None) as absolute:
         file = NewFile(absolute, overwrite=False, is_secret=False)
         try:
             yield file

@@ -52,6 +52,9 @@ def info_command(
 
     The name (key id) is a commitment to the key and no secret. It takes a raw key file, or what opens a wrapped one;
     without that, nothing that is shown was authenticated.
+
+    A raw file holds the bytes alone. They are taken as an AES key, and the name is that key's: whether they are a
+    signing key (keygen --signing) or one for another algorithm (key unwrap) cannot be seen.
     """
     check_path(file)
     with failing(file):
@@ -66,7 +69,11 @@ def info_command(
     if as_json:
         output.document(info.to_dict())
         return 0
-    output.line(f"{file}: {info.algorithm} key", "bold")
+    if info.opened_by == "nothing":
+        output.line(f"{file}: raw key", "bold")
+        output.fact("taken as", f"{info.algorithm}, by its length: a raw file does not say what it is for")
+    else:
+        output.line(f"{file}: {info.algorithm} key", "bold")
     opened_by = {"nothing": "whoever reads the file: the key is raw", "password": "a password"}
     output.fact("opened by", opened_by.get(info.opened_by, "a wrapping key"))
     if info.opened_by == "password":
@@ -98,7 +105,7 @@ def wrap_command(
     """
     check_path(file)
     check_path(target)
-    check_free(target, overwrite=False)
+    check_free(target, overwrite=None)
     with opener(key_file, key_fd, password_fd, ask=ask, confirm=True) as given, failing(file):
         _check_form(form, given)
         if key_file_info(file).opened_by != "nothing":
@@ -131,12 +138,13 @@ def unwrap_command(
 ) -> int:
     """Decrypt the wrapped key in FILE, and store it raw in OUT, as keygen would: whoever reads OUT has the key.
 
-    OUT has mode 600 and must not exist yet. The kernel copies the key out of locked memory; with aes-kwp OpenSSL had it
-    on the ordinary heap before.
+    OUT has mode 600 and must not exist yet. It does not say which algorithm the key is for: whatever reads it takes it
+    as an AES key. The kernel copies the key out of locked memory; with aes-kwp OpenSSL had it on the ordinary heap
+    before.
     """
     check_path(file)
     check_path(target)
-    check_free(target, overwrite=False)
+    check_free(target, overwrite=None)
     with opener(key_file, key_fd, password_fd, ask=ask) as given, failing(file), ExitStack() as stack:
         _check_form(form, given)
         if form == "aes-kwp":
@@ -144,10 +152,13 @@ def unwrap_command(
         else:
             key, info = stack.enter_context(read_key(file, given))
             if info.opened_by == "nothing":
-                raise Failure(f"{file}: is a raw key already", None)
+                raise Failure(f"{file}: is a raw key already", "what RFC 5649 wrapped takes --format aes-kwp")
         with new_private_file(target) as fd, key.borrow() as view:
             write_all(fd, view)
-        Output().line(f"{target}: key {key.key_id}, raw, mode 600")
+        output = Output()
+        output.line(f"{target}: key {key.key_id}, raw, mode 600")
+        if not key.algorithm.startswith("AES-"):
+            output.fact("note", f"the file does not say that it is for {key.algorithm}, and is taken as an AES key")
     return 0
 
 
@@ -198,7 +209,7 @@ def erase_command(
     check_path(file)
     if target is not None:
         check_path(target)
-        check_free(target, overwrite=False)
+        check_free(target, overwrite=None)
     if log is not None:
         check_path(log)
     with ExitStack() as stack, failing(file):

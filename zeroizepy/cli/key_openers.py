@@ -50,7 +50,8 @@ def failing(path: str) -> Iterator[None]:
     try:
         yield
     except EOFError:
-        raise Failure(f"{path}: the input ended before the first byte") from None
+        remedy = "type it at the terminal, or give --password-fd N with the password in it"
+        raise Failure(f"{path}: the input ended before the first byte", remedy) from None
     except ValueError as error:
         raise failure_of(error, path) from None
 
@@ -105,6 +106,9 @@ def read_key(path: str, given: dict[str, Any]) -> Iterator[tuple[CryptoKey, KeyF
             with load_key(path, None) as (key, _):
                 yield key, info
             return
+        if given and (info.opened_by == "password") != ("password" in given):
+            remedy = "--password or --password-fd N" if info.opened_by == "password" else "--key KEYFILE or --key-fd N"
+            raise Failure(f"{path}: is encrypted with a {info.opened_by.replace('_', ' ')}", f"give {remedy}")
         key = CryptoKey.load(path, **given)
     with key:
         yield key, info

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from zeroizepy.crypto import CryptoKey
 from zeroizepy.durable import new_private_file
+from zeroizepy.keys.algorithms import ALGORITHMS
 from zeroizepy.signing import SigningKey
 
 from .console import Output
@@ -25,13 +26,23 @@ __all__ = ["keygen_command"]
     "--bits", type=click.Choice(["128", "192", "256"]), default="256", show_default=True, help="Size of the AES key."
 )
 @click.option(
+    "--algorithm", type=click.Choice(list(ALGORITHMS)), help="What the key is for, instead of --bits.  [default: AES]"
+)
+@click.option(
     "--signing", is_flag=True, help="Make an Ed25519 signing key instead (for certify and audit); shows its public key."
 )
 @click.option("--password", "ask", is_flag=True, help="Encrypt it with a password, asked for at the terminal.")
 @click.option("--password-fd", type=click.IntRange(min=0), metavar="N", help="The password from descriptor N instead.")
 @click.option("--wrapping-key", metavar="KEYFILE", help="Encrypt it with the raw key in this file.")
 def keygen_command(
-    key_file: str, bits: str, password_fd: int | None, wrapping_key: str | None, *, signing: bool, ask: bool
+    key_file: str,
+    bits: str,
+    algorithm: str | None,
+    password_fd: int | None,
+    wrapping_key: str | None,
+    *,
+    signing: bool,
+    ask: bool,
 ) -> int:
     """Make a random key and store it in KEYFILE, which must not exist yet.
 
@@ -41,23 +52,27 @@ def keygen_command(
     everything that it encrypts is lost with it; to erase that for good, see key erase.
 
     A signing key is the 32-byte seed. Give its public key to those who shall check signatures, by a way they trust.
-    Never use one file as both kinds of key. 192 bits cannot encrypt files.
+    Never use one file as both kinds of key.
+
+    Files are encrypted with AES of 128 or 256 bits. The other algorithms are for messages of programs (encrypt_data);
+    only AES keys can be raw, since a raw file does not say what it is for.
     """
     check_path(key_file)
     context = click.get_current_context()
-    if signing and context.get_parameter_source("bits") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--bits is for AES keys; a signing key has one size", context)
-    is_wrapped = ask or (password_fd, wrapping_key) != (None, None)
-    if signing and is_wrapped:
-        raise click.UsageError("signing keys are stored raw; encrypted key files hold AES keys", context)
+    sized = context.get_parameter_source("bits") is ParameterSource.COMMANDLINE
+    openers = sum((ask, password_fd is not None, wrapping_key is not None))
+    fault = _fault_of(algorithm, openers, sized=sized, signing=signing)
+    if fault is not None:
+        raise click.UsageError(fault, context)
+    name = algorithm or f"AES-{bits}-GCM"
     try:
         if signing:
             lines = _new_signing_key(key_file)
-        elif is_wrapped:
+        elif openers:
             with opener(wrapping_key, None, password_fd, ask=ask, confirm=True) as given:
-                lines = _new_wrapped_key(key_file, int(bits), given)
+                lines = _new_wrapped_key(key_file, name, given)
         else:
-            lines = _new_aes_key(key_file, int(bits))
+            lines = _new_aes_key(key_file, name)
     except FileExistsError:
         remedy = "choose another name; an overwritten key cannot be had back"
         raise Failure(f"{key_file}: exists already", remedy) from None
@@ -67,17 +82,37 @@ def keygen_command(
     return 0
 
 
-def _new_aes_key(key_file: str, bits: int) -> list[str]:
-    with new_private_file(key_file) as fd, CryptoKey.generate(bits // 8) as key, key.borrow() as view:
+def _fault_of(algorithm: str | None, openers: int, *, sized: bool, signing: bool) -> str | None:
+    """What is wrong with options that do not go together."""
+    if signing and (sized or algorithm):
+        option = "--bits" if sized else "--algorithm"
+        return f"{option} is for keys that encrypt; a signing key is Ed25519, of one size"
+    if signing and openers:
+        return "signing keys are stored raw; encrypted key files hold keys that encrypt"
+    if algorithm and sized:
+        return f"--algorithm {algorithm} says the size; leave --bits out"
+    if openers > 1:
+        return "give one of --password, --password-fd N and --wrapping-key KEYFILE"
+    if algorithm and not openers and not ALGORITHMS[algorithm].is_aes:
+        return f"a raw file cannot say that its key is for {algorithm}; give --password or --wrapping-key KEYFILE"
+    return None
+
+
+def _new_aes_key(key_file: str, name: str) -> list[str]:
+    with new_private_file(key_file) as fd, _generate(name) as key, key.borrow() as view:
         write_all(fd, view)
-    return [f"{key_file}: new {bits}-bit key, mode 600"]
+    return [f"{key_file}: new {name} key, mode 600"]
 
 
-def _new_wrapped_key(key_file: str, bits: int, given: dict[str, Any]) -> list[str]:
-    with failing(key_file), CryptoKey.generate(bits // 8) as key:
+def _new_wrapped_key(key_file: str, name: str, given: dict[str, Any]) -> list[str]:
+    with failing(key_file), _generate(name) as key:
         key.save(key_file, **given)
     by = "a password" if "password" in given else "a wrapping key"
-    return [f"{key_file}: new {bits}-bit key, encrypted with {by}, mode 600"]
+    return [f"{key_file}: new {name} key, encrypted with {by}, mode 600"]
+
+
+def _generate(name: str) -> CryptoKey:
+    return CryptoKey.generate(algorithm=ALGORITHMS[name].name)
 
 
 def _new_signing_key(key_file: str) -> list[str]:

@@ -103,9 +103,11 @@ def _check_input(file: str) -> None:
 
 
 def _check_key(key: CryptoKey) -> None:
+    remedy = "'zeroizepy keygen KEYFILE' makes one of 32 bytes"
+    if not key.algorithm.startswith("AES-"):
+        raise Failure(f"the key is for {key.algorithm}; files are encrypted with AES-GCM (Cobblestone)", remedy)
     if len(key) == 24:
-        fault = "the key has 24 bytes; files are encrypted with 16 or 32 (Cobblestone-128 or -256)"
-        raise Failure(fault, "'zeroizepy keygen KEYFILE' makes one of 32")
+        raise Failure("the key has 24 bytes; files are encrypted with 16 or 32 (Cobblestone-128 or -256)", remedy)
 
 
 def _carry_out(run: Callable[..., None], file: str, target: str, options: dict[str, Any]) -> tuple[int, str]:
