@@ -78,6 +78,17 @@ def test_failures_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "\x1b[31m" not in out
 
 
+def test_the_remedy_names_this_commands_option(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first failure's remedy is an option of the command and no Python argument."""
+    (root / "first").write_text("x")
+    os.link(root / "first", root / "second")
+    outcome = trees.shred_one_tree(str(root), quiet=True, options={"passes": 1})
+    assert "allow_hard_links" not in shown(capsys, outcome)
+    assert outcome.failure is not None
+    assert outcome.failure.fault.endswith("has 2 names (hard links)")
+    assert outcome.failure.hint == "--allow-hard-links overwrites the content of all of them"
+
+
 def test_a_dry_run_shows_what_is_expected(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Counts of the verdicts to come, and nothing that claims to have happened."""
     out = shown(capsys, trees.shred_one_tree(str(root), quiet=True, options={"dry_run": True}))

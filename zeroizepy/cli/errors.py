@@ -7,12 +7,16 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from click import Abort, ClickException, UsageError
 
 from zeroizepy.exceptions import SecureWipeError, ZeroizeError
 
-__all__ = ["Failure", "describe", "drop_stdout", "failure_of", "printable", "report", "say"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Failure", "describe", "drop_stdout", "failure_of", "printable", "report", "say", "told_in_report"]
 
 INTERRUPTED = 130
 FAILED = 1
@@ -113,7 +117,17 @@ def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | Non
     remedy = hint or _HINTS_BY_NUMBER.get(error.errno or 0)
     if error.errno in _SAYS_MORE:
         return fault, remedy
-    return fault, next((_HINTS[reason] for reason in reasons if reason in _HINTS), remedy)
+    return fault, _remedy_for(reasons, remedy)
+
+
+def _remedy_for(reasons: Iterable[str], otherwise: str | None) -> str | None:
+    return next((_HINTS[reason] for reason in reasons if reason in _HINTS), otherwise)
+
+
+def told_in_report(text: str, reasons: Iterable[str]) -> tuple[str, str | None]:
+    """Fault and remedy of an error that stands in a report, the remedy in this command's words."""
+    fault, remedy = _split(text)
+    return fault, _remedy_for(reasons, remedy)
 
 
 def _describe_click(error: ClickException) -> Failure:

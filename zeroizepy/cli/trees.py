@@ -129,7 +129,8 @@ def _failed(path: str, report: TreeReport) -> errors.Failure:
     first = report.failures[0]
     things = "1 file or directory" if report.failed == 1 else f"{report.failed} files or directories"
     where = "such as" if report.failed > 1 else "namely"
-    return errors.Failure(f"{path}: {things} failed, {where} {first.path}: {first.error}")
+    fault, remedy = errors.told_in_report(str(first.error), first.reasons)
+    return errors.Failure(f"{path}: {things} failed, {where} {first.path}: {fault}", remedy)
 
 
 def show_tree(output: Output, report: TreeReport) -> None:
@@ -151,6 +152,7 @@ def show_tree(output: Output, report: TreeReport) -> None:
     for code, number in sorted(report.notes.items()):
         output.fact("note", f"{explain(code)}: {number}")
     for failure in report.failures[:_SHOWN_FAILURES]:
-        output.fact("failed", f"{failure.path}: {failure.error}", "red")
+        fault, _ = errors.told_in_report(str(failure.error), failure.reasons)
+        output.fact("failed", f"{failure.path}: {fault}", "red")
     if report.failed > _SHOWN_FAILURES:
         output.fact("failed", f"{report.failed - _SHOWN_FAILURES} more; --json has the first 1000", "red")
