@@ -554,6 +554,8 @@ def test_options_that_do_not_go_together(cli: Cli, key: Path, tmp_path: Path) ->
         ("keygen", "k", "--algorithm", "AES-128-GCM", "--bits", "128"),
     ):
         assert cli(*arguments).status == 2
+    result = cli("encrypt", "text", "--key", "missing", "--wrapping-key", key.name)
+    assert (result.status, result.errors()[0]) == (1, "zeroizepy: error: missing: no such key file")
     result = cli("keygen", "k", "--wrapping-key", key.name, "--password")
     assert (result.status, result.errors()[0]) == (
         2,

@@ -158,7 +158,8 @@ def open_key(
     """
     context = click.get_current_context()
     if key_file is None or key_fd is not None or not _is_wrapped(key_file):
-        if (wrapping_key, password_fd) != (None, None):
+        is_missing = key_file is not None and not os.path.lexists(key_file)  # `load_key` says that.
+        if (wrapping_key, password_fd) != (None, None) and not is_missing:
             raise click.UsageError("--wrapping-key and --password-fd are for an encrypted KEYFILE", context)
         with load_key(key_file, key_fd) as (key, status):
             yield key, [status]
