@@ -40,6 +40,8 @@ __all__ = [
     "new_handle",
     "raise_closed",
     "raise_status",
+    "seal_instead",
+    "seal_instead",
     "set_policy",
     "shown",
     "stack_level",
@@ -291,7 +293,7 @@ def new_handle(data: Any, size: int, options: int = 0, ttl_ns: int = 0, max_read
     create = core(size, "create")
     handle = refused or int(create(data, size, options & ~POLICY_BITS, ttl_ns, max_reads))
     if handle == -lib.ZPY_LOCK_LIMIT and size <= LARGE_BYTES:
-        handle = _seal_instead(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options)
+        handle = seal_instead(lambda bits: int(create(data, size, bits, ttl_ns, max_reads)), options)
     if handle < 0:
         raise_status(-handle, size)
     return handle
