@@ -31,7 +31,8 @@ from zeroizepy.crypto import (
 from zeroizepy.exceptions import KeyErasedError, SecureMemoryClosed
 from zeroizepy.file import ShredReport, secure_delete
 from zeroizepy.json_form import from_plain, load_json
-from zeroizepy.keys import census, erase
+from zeroizepy.keys import base, census, erase
+from zeroizepy.keys import key as made
 from zeroizepy.memory import SecureMemory, stats
 
 if TYPE_CHECKING:
@@ -348,6 +349,25 @@ def test_a_loaded_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     os.unlink(good.path)
     receipt = cryptographic_erase_key(key, copies_removed=[at(good, 2999)])
     assert copies(receipt) == {"key_file": (1, "may_remain"), "save": (1, "may_remain")}
+
+
+@pytest.mark.parametrize("call", ["get_bytes", "wrap"])
+def test_a_copy_that_comes_too_late(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that another thread makes while the receipt is made is in it, or is not given out."""
+    key, outer = CryptoKey.generate(), CryptoKey.generate()
+    receipts: list[ErasureReceipt] = []
+
+    def erase_first(noted: CryptoKey, kind: str, *more: Any) -> None:
+        if kind == call:
+            receipts.append(cryptographic_erase_key(noted))
+        census.note(noted, kind, *more)
+
+    for module in (base, made):
+        monkeypatch.setattr(module, "note", erase_first)
+    with pytest.raises(SecureMemoryClosed):
+        _ = key.get_bytes() if call == "get_bytes" else outer.wrap(key)
+    assert call not in copies(receipts[0])
+    outer.destroy()
 
 
 def test_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

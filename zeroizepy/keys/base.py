@@ -263,7 +263,19 @@ class HeldKey(Holder):
         if status != lib.ZPY_OK:
             fail_key(status)
         note(self, "get_bytes")
+        self._check_noted(data)
         return data
+
+    def _check_noted(self, data: bytes) -> None:
+        """After a copy was noted: one that a receipt made meanwhile does not list must not be given out.
+
+        Raises:
+            SecureMemoryClosed: The key is destroyed; `data` is wiped.
+        """
+        state = lib.zpy_cell_state(self._handle)
+        if state != lib.ZPY_OK:
+            _lib.wipe_bytes(data)
+            fail_key(state)
 
     def borrow(self) -> Borrow:
         """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""

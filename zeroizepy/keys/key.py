@@ -101,6 +101,7 @@ class CryptoKey(MadeKey):
         _check_format(format)
         blob = kwp_seal(self, key) if format == "aes-kwp" else seal(self, key, header_for_key(key))
         note(key, "wrap", self.key_id)
+        key._check_noted(blob)
         return blob
 
     @classmethod
