@@ -41,7 +41,6 @@ __all__ = [
     "raise_closed",
     "raise_status",
     "seal_instead",
-    "seal_instead",
     "set_policy",
     "shown",
     "stack_level",
