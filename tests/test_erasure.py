@@ -570,7 +570,7 @@ def test_erased_keys_are_refused(tmp_path: Path) -> None:
     assert CryptoKey.unwrap(outer.wrap(other), outer).key_id == other.key_id
     with pytest.raises(TypeError, match="allow_erased must be a bool"):
         CryptoKey.unwrap(blob, outer, allow_erased="yes")  # type: ignore[arg-type]
-    for wrong in ("", "ab", "x" * 64):
+    for wrong in ("", "ab", "x" * 64, "ab " * 21 + "a"):
         with pytest.raises(ValueError, match="hexadecimal"):
             refuse_erased(wrong)
 

@@ -306,7 +306,8 @@ class DirectoryKeyStore:
 
         Returns:
             The receipt. A file that was overwritten and verified stands in it as gone. Where the file no longer opens,
-            it is shredded all the same, and the receipt is one of a key that was not loaded.
+            or holds another key, it is shredded all the same, and the receipt is one of a key that was not loaded and
+            whose name is not known.
 
         Raises:
             KeyError: The store does not have it.
@@ -319,7 +320,7 @@ class DirectoryKeyStore:
             algorithm = "unknown"
             with suppress(DecryptionError):  # Damaged so that it does not even tell that.
                 algorithm = key_file_info(path).algorithm
-            return receipt_of_file(secure_delete(path, passes=1, verify=True), algorithm, key_id)
+            return receipt_of_file(secure_delete(path, passes=1, verify=True), algorithm, None)
         with key:
             return cryptographic_erase_key(key, copies_removed=[secure_delete(path, passes=1, verify=True)])
 

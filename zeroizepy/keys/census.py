@@ -7,6 +7,7 @@ one kind, the first MOST_DETAILS different details (paths, names of other keys) 
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from _thread import RLock
 from typing import TYPE_CHECKING, Any
@@ -242,7 +243,7 @@ def refuse_erased(key_id: str, remedy: str = "") -> None:
         KeyErasedError: It is one of `erased_key_ids()`.
         ValueError: It is no name of a key.
     """
-    if len(key_id) != 64:
-        raise ValueError(f"key_id must be 64 hexadecimal digits, not {len(key_id)} characters")
-    if was_erased(key_id) is not None:  # fromhex in it refuses what is not hexadecimal.
+    if not re.fullmatch("[0-9a-fA-F]{64}", key_id):
+        raise ValueError(f"key_id must be 64 hexadecimal digits, not {len(key_id)} characters of another kind")
+    if was_erased(key_id) is not None:
         raise KeyErasedError(f"key {key_id} was erased by this process{remedy}")

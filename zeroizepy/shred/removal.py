@@ -47,8 +47,9 @@ class Removal:
             self._batch.remove()
         except BaseException as error:  # noqa: BLE001 - raised again by `join`.
             self._fault = error
-        self._is_ended = True
-        self._running.release()
+        finally:
+            self._is_ended = True
+            self._running.release()
 
     def join(self) -> None:
         """Wait until it has ended, whatever happens meanwhile: descriptors in use must not be closed. Idempotent.
