@@ -107,9 +107,10 @@ def no_descriptor_stays() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def forget_erased_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def forget_erased_keys() -> None:
     """Tests use the same keys again, which a test before may have erased."""
-    monkeypatch.setattr(census, "_erased", {})
+    # Not by monkeypatch: what a test sets by that would then stay until its other fixtures have ended.
+    census._erased.clear()
 
 
 @pytest.fixture(scope="session")
