@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from image.disk import Disk, UnavailableError, mounted, scratch
+from image.disk import BadDisk, Disk, UnavailableError, bad_disk, mounted, scratch
 from image.disk import new_disk as make_disk
 
 if TYPE_CHECKING:
@@ -30,6 +30,17 @@ def write_synced(path: Path, content: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+@pytest.fixture
+def breakable_disk() -> Iterator[BadDisk]:
+    """An ext4 disk with 4 KiB blocks and without a journal, of which nothing fails yet."""
+    with scratch() as folder:
+        try:
+            with bad_disk(folder, "ext4", "-b", "4096", "-O", "^has_journal") as disk:
+                yield disk
+        except UnavailableError as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture

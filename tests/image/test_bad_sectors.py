@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 import pytest
-from image.disk import BadDisk, UnavailableError, bad_disk, flush, scratch
+from image.disk import BadDisk, flush
 from image.subjects import Subject, parse_stamp
 
 from zeroizepy.exceptions import FileAccessError
 from zeroizepy.file import secure_delete
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 KIB = 1 << 10
-
-
-@pytest.fixture
-def disk_with_bad_sectors() -> Iterator[BadDisk]:
-    """An ext4 disk with 4 KiB blocks and without a journal, of which nothing fails yet."""
-    with scratch() as folder:
-        try:
-            with bad_disk(folder, "ext4", "-b", "4096", "-O", "^has_journal") as disk:
-                yield disk
-        except UnavailableError as error:
-            pytest.skip(str(error))
 
 
 def bad_file(disk: BadDisk, size: int, kind: str, bad: range) -> Subject:
@@ -48,12 +33,12 @@ def left_of(disk: BadDisk, subject: Subject) -> set[int]:
 
 @pytest.mark.parametrize("verify", [False, True])
 @pytest.mark.parametrize("size", [256 * KIB, 4096 * KIB])
-def test_what_cannot_be_written_is_skipped(disk_with_bad_sectors: BadDisk, size: int, *, verify: bool) -> None:
+def test_what_cannot_be_written_is_skipped(breakable_disk: BadDisk, size: int, *, verify: bool) -> None:
     """Two sectors fail: exactly they are left, they are counted, and the verdict is not overwritten.
 
     The small file goes through the page cache, where the error shows only at the flush; the large one past it.
     """
-    disk, bad = disk_with_bad_sectors, range(128 * KIB + 1024, 128 * KIB + 2048)
+    disk, bad = breakable_disk, range(128 * KIB + 1024, 128 * KIB + 2048)
     subject = bad_file(disk, size, "write", bad)
     report = secure_delete(subject.path, verify=verify)
     assert (report.verdict, report.verified, report.unlinked) == ("not_in_place", False, True)
@@ -62,9 +47,9 @@ def test_what_cannot_be_written_is_skipped(disk_with_bad_sectors: BadDisk, size:
     assert left_of(disk, subject) == set(bad[::512])
 
 
-def test_what_cannot_be_read_back_is_not_verified(disk_with_bad_sectors: BadDisk) -> None:
+def test_what_cannot_be_read_back_is_not_verified(breakable_disk: BadDisk) -> None:
     """A sector that takes the overwrite and then cannot be read: nothing is left, and nothing is called verified."""
-    disk = disk_with_bad_sectors
+    disk = breakable_disk
     subject = bad_file(disk, 4096 * KIB, "read", range(KIB, 2 * KIB))
     report = secure_delete(subject.path, passes=1, verify=True)
     assert (report.verdict, report.verified) == ("not_in_place", False)
@@ -73,9 +58,9 @@ def test_what_cannot_be_read_back_is_not_verified(disk_with_bad_sectors: BadDisk
 
 
 @pytest.mark.parametrize("size", [256 * KIB, 4096 * KIB])
-def test_a_file_that_fails_for_the_most_part_is_left(disk_with_bad_sectors: BadDisk, size: int) -> None:
+def test_a_file_that_fails_for_the_most_part_is_left(breakable_disk: BadDisk, size: int) -> None:
     """Three quarters of the file fail: an error with its errno and a report, and the file stays."""
-    subject = bad_file(disk_with_bad_sectors, size, "write", range(size // 4, size))
+    subject = bad_file(breakable_disk, size, "write", range(size // 4, size))
     with pytest.raises(FileAccessError) as caught:
         secure_delete(subject.path, passes=1)
     report = caught.value.report
@@ -85,9 +70,9 @@ def test_a_file_that_fails_for_the_most_part_is_left(disk_with_bad_sectors: BadD
     assert subject.path.stat().st_size == size
 
 
-def test_the_control_is_overwritten(disk_with_bad_sectors: BadDisk) -> None:
+def test_the_control_is_overwritten(breakable_disk: BadDisk) -> None:
     """While no sector of the file fails, nothing is left on the same disk."""
-    disk = disk_with_bad_sectors
+    disk = breakable_disk
     subject = bad_file(disk, 4096 * KIB, "write", range(8192 * KIB, 8193 * KIB))
     assert secure_delete(subject.path, passes=1, verify=True).verdict == "overwritten_verified"
     assert left_of(disk, subject) == set()

@@ -7,28 +7,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from image.disk import BadDisk, UnavailableError, bad_disk, extents_of, flush, scratch
+from image.disk import BadDisk, extents_of, flush
 
 from zeroizepy.chunked import decrypt_file, encrypt_file
 from zeroizepy.crypto import CryptoKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MIB = 1 << 20
 NEEDLE = b"this stands for a secret, and is found wherever it is "
-
-
-@pytest.fixture
-def disk() -> Iterator[BadDisk]:
-    """An ext4 disk of 32 MiB, of which nothing fails yet."""
-    with scratch() as folder:
-        try:
-            with bad_disk(folder, "ext4", "-b", "4096", "-O", "^has_journal") as made:
-                yield made
-        except UnavailableError as error:
-            pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -49,40 +37,40 @@ CALLS = {"encrypt": encrypt_file, "decrypt": decrypt_file}
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_full_disk(disk: BadDisk, large: Path, key: CryptoKey, call: str) -> None:
+def test_a_full_disk(breakable_disk: BadDisk, large: Path, key: CryptoKey, call: str) -> None:
     """ENOSPC: no file, all blocks free again, and none of them has a byte of the plaintext."""
-    before, free = os.listdir(disk.mountpoint), os.statvfs(disk.mountpoint).f_bfree
+    before, free = os.listdir(breakable_disk.mountpoint), os.statvfs(breakable_disk.mountpoint).f_bfree
     with pytest.raises(OSError, match="out") as caught:
-        CALLS[call](large / call, disk.mountpoint / "out", key)
+        CALLS[call](large / call, breakable_disk.mountpoint / "out", key)
     assert caught.value.errno == errno.ENOSPC
-    flush(disk.mountpoint)
-    assert os.listdir(disk.mountpoint) == before
-    assert os.statvfs(disk.mountpoint).f_bfree == free
-    assert list(disk.find(NEEDLE)) == []
+    flush(breakable_disk.mountpoint)
+    assert os.listdir(breakable_disk.mountpoint) == before
+    assert os.statvfs(breakable_disk.mountpoint).f_bfree == free
+    assert list(breakable_disk.find(NEEDLE)) == []
 
 
-def test_the_control(disk: BadDisk, large: Path, key: CryptoKey) -> None:
+def test_the_control(breakable_disk: BadDisk, large: Path, key: CryptoKey) -> None:
     """The search finds a plaintext that a decryption left there because it is whole."""
     os.truncate(large / "encrypt", MIB)
     encrypt_file(large / "encrypt", large / "small", key)
-    decrypt_file(large / "small", disk.mountpoint / "out", key)
-    assert list(disk.find(NEEDLE))
+    decrypt_file(large / "small", breakable_disk.mountpoint / "out", key)
+    assert list(breakable_disk.find(NEEDLE))
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_disk_that_cannot_write(disk: BadDisk, large: Path, key: CryptoKey, call: str) -> None:
+def test_a_disk_that_cannot_write(breakable_disk: BadDisk, large: Path, key: CryptoKey, call: str) -> None:
     """EIO, at the latest from the flush before the file gets its name: it never does."""
-    before = os.listdir(disk.mountpoint)
+    before = os.listdir(breakable_disk.mountpoint)
     source = large / "source"
     os.truncate(large / "encrypt", 6 * MIB)
     (encrypt_file if call == "decrypt" else _copy)(large / "encrypt", source, key)
-    disk.fail("write", 8 * MIB, 32 * MIB)
-    disk.fail("write", 2 * MIB, 8 * MIB)
+    breakable_disk.fail("write", 8 * MIB, 32 * MIB)
+    breakable_disk.fail("write", 2 * MIB, 8 * MIB)
     with pytest.raises(OSError, match="out") as caught:
-        CALLS[call](source, disk.mountpoint / "out", key)
+        CALLS[call](source, breakable_disk.mountpoint / "out", key)
     assert caught.value.errno == errno.EIO
-    assert os.listdir(disk.mountpoint) == before
-    assert list(disk.find(NEEDLE)) == []
+    assert os.listdir(breakable_disk.mountpoint) == before
+    assert list(breakable_disk.find(NEEDLE)) == []
 
 
 def _copy(src: Path, dst: Path, _key: CryptoKey) -> None:
@@ -90,18 +78,18 @@ def _copy(src: Path, dst: Path, _key: CryptoKey) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_disk_that_cannot_read(disk: BadDisk, large: Path, key: CryptoKey, call: str) -> None:
+def test_a_disk_that_cannot_read(breakable_disk: BadDisk, large: Path, key: CryptoKey, call: str) -> None:
     """EIO while reading: no file."""
     os.truncate(large / "encrypt", 6 * MIB)
-    source = disk.mountpoint / "source"
+    source = breakable_disk.mountpoint / "source"
     (encrypt_file if call == "decrypt" else _copy)(large / "encrypt", source, key)
-    flush(disk.mountpoint)
+    flush(breakable_disk.mountpoint)
     extents = extents_of(source)
     fd = os.open(source, os.O_RDONLY)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(fd)
     last = extents[-1]
-    disk.fail("read", last.physical + last.length // 2, last.physical + last.length)
+    breakable_disk.fail("read", last.physical + last.length // 2, last.physical + last.length)
     with pytest.raises(OSError, match="Input/output error") as caught:
         CALLS[call](source, large / "out", key)
     assert caught.value.errno == errno.EIO
