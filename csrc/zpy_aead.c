@@ -128,6 +128,37 @@ static struct cipher const aegis = {
 };
 #endif
 
+/* ---- XSalsa20-Poly1305: the tag comes before the ciphertext, and there is no associated data ---- */
+
+static int
+seal_xsalsa20(uint8_t const *cell_bytes, struct message const *message)
+{
+    return message->ad_length == 0
+               ? crypto_secretbox_easy(message->out, message->in, message->length, message->nonce, cell_bytes)
+               : -1;
+}
+
+static int
+open_xsalsa20(uint8_t const *cell_bytes, struct message const *message)
+{
+    return message->ad_length == 0 ? crypto_secretbox_open_easy(message->out, message->in,
+                                                                message->length + crypto_secretbox_MACBYTES,
+                                                                message->nonce, cell_bytes)
+                                   : -1;
+}
+
+static struct cipher const xsalsa20 = {
+    .cell_bytes = KEY_BYTES,
+    .nonce_bytes = crypto_secretbox_NONCEBYTES,
+    .tag_bytes = crypto_secretbox_MACBYTES,
+    .most_bytes = crypto_secretbox_MESSAGEBYTES_MAX,
+    .most_messages = UINT64_MAX,
+    .seal = seal_xsalsa20,
+    .open = open_xsalsa20,
+};
+_Static_assert(KEY_BYTES == crypto_secretbox_KEYBYTES && KEY_BYTES == crypto_box_BEFORENMBYTES,
+               "all algorithms have keys of one length");
+
 /* Null for what this libsodium or this CPU does not have. */
 static struct cipher const *
 cipher_of(int algorithm)
@@ -137,6 +168,8 @@ cipher_of(int algorithm)
         return zpy_has_aes() ? &gcm : NULL;
     case ZPY_XCHACHA20_POLY1305:
         return &xchacha20;
+    case ZPY_XSALSA20_POLY1305:
+        return &xsalsa20;
 #if defined(crypto_aead_aegis256_KEYBYTES)
     case ZPY_AEGIS_256:
         return &aegis;
@@ -198,14 +231,23 @@ zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uin
 }
 
 static int
-draw_nonce(struct zpy_key *key, uint64_t most_messages, uint8_t *nonce_out, size_t nonce_bytes)
+count_message(struct zpy_key *key, uint64_t most_messages)
 {
     if (__atomic_fetch_add(&key->messages, 1, __ATOMIC_RELAXED) >= most_messages) {
         (void) __atomic_fetch_sub(&key->messages, 1, __ATOMIC_RELAXED); /* So that it never comes round to 0. */
         return ZPY_NONCE_LIMIT;
     }
-    zpy_nonce_draw(nonce_out, nonce_bytes);
     return ZPY_OK;
+}
+
+static int
+draw_nonce(struct zpy_key *key, uint64_t most_messages, uint8_t *nonce_out, size_t nonce_bytes)
+{
+    int const status = count_message(key, most_messages);
+    if (status == ZPY_OK) {
+        zpy_nonce_draw(nonce_out, nonce_bytes);
+    }
+    return status;
 }
 
 int
@@ -216,15 +258,11 @@ zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out)
 
 /* ---- messages ---- */
 
-int
-zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
-                uint8_t *nonce_out, uint8_t *out)
+/* nonce_out: where a random one goes, which the message points to; null for a nonce of the caller's. */
+static int
+seal_message(struct zpy_key *key, struct cipher const *cipher, struct message const *message, uint8_t *nonce_out)
 {
-    struct cipher const *const cipher = cipher_of(key->algorithm);
-    if (cipher == NULL) {
-        return ZPY_UNSUPPORTED;
-    }
-    if (length > cipher->most_bytes) {
+    if (message->length > cipher->most_bytes) {
         return ZPY_RANGE;
     }
     uint64_t const cell = key->cell;
@@ -233,18 +271,46 @@ zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint
     if (status != ZPY_OK) {
         return status;
     }
-    status = draw_nonce(key, cipher->most_messages, nonce_out, cipher->nonce_bytes);
+    status = nonce_out != NULL ? draw_nonce(key, cipher->most_messages, nonce_out, cipher->nonce_bytes)
+                               : count_message(key, cipher->most_messages);
     if (status == ZPY_OK) {
-        int const failed = cipher->seal(bytes, &(struct message){message, length, ad, ad_length, nonce_out, out});
+        int const failed = cipher->seal(bytes, message);
         zpy_registers_clear_after_cipher();
         status = failed == 0 ? ZPY_OK : ZPY_INVALID;
     }
     int const state = zpy_cell_unpin(cell);
     status = state != ZPY_OK ? state : status;
     if (status != ZPY_OK) {
-        sodium_memzero(out, length + cipher->tag_bytes);
+        sodium_memzero(message->out, message->length + cipher->tag_bytes);
     }
     return status;
+}
+
+int
+zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                uint8_t *nonce_out, uint8_t *out)
+{
+    struct cipher const *const cipher = cipher_of(key->algorithm);
+    if (cipher == NULL) {
+        return ZPY_UNSUPPORTED;
+    }
+    return seal_message(key, cipher, &(struct message){message, length, ad, ad_length, nonce_out, out}, nonce_out);
+}
+
+int
+zpy_key_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+             uint8_t const *nonce, uint8_t *out)
+{
+    struct cipher const *const cipher = cipher_of(key->algorithm);
+    if (cipher == NULL) {
+        return ZPY_UNSUPPORTED;
+    }
+    uint8_t *const sealed = out + cipher->nonce_bytes;
+    if (nonce == NULL) {
+        return seal_message(key, cipher, &(struct message){message, length, ad, ad_length, out, sealed}, out);
+    }
+    memcpy(out, nonce, cipher->nonce_bytes);
+    return seal_message(key, cipher, &(struct message){message, length, ad, ad_length, nonce, sealed}, NULL);
 }
 
 int
@@ -278,6 +344,20 @@ zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length,
 }
 
 int
+zpy_key_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+             uint8_t const *nonce, uint8_t *out)
+{
+    struct cipher const *const cipher = cipher_of(key->algorithm);
+    if (cipher == NULL || nonce != NULL) {
+        return zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out);
+    }
+    size_t const skipped = cipher->nonce_bytes;
+    return length < skipped
+               ? ZPY_RANGE
+               : zpy_key_decrypt(key, sealed + skipped, length - skipped, ad, ad_length, sealed, out);
+}
+
+int
 zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t *nonce_out, uint8_t *out)
 {
@@ -289,6 +369,20 @@ zpy_aead_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length
                  uint8_t const *nonce, uint8_t *out)
 {
     return zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out);
+}
+
+int
+zpy_aead_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+              uint8_t const *nonce, uint8_t *out)
+{
+    return zpy_key_seal(key, message, length, ad, ad_length, nonce, out);
+}
+
+int
+zpy_aead_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+              uint8_t const *nonce, uint8_t *out)
+{
+    return zpy_key_open(key, sealed, length, ad, ad_length, nonce, out);
 }
 
 int

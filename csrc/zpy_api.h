@@ -259,7 +259,8 @@ enum zpy_algorithm {
     ZPY_ELSEWHERE = 0,          /* AES-GCM that OpenSSL does; the core only counts. */
     ZPY_AES_256_GCM = 1,        /* NIST SP 800-38D: nonces of 12 bytes, tags of 16. */
     ZPY_XCHACHA20_POLY1305 = 2, /* draft-irtf-cfrg-xchacha: 24 and 16. */
-    ZPY_AEGIS_256 = 3           /* draft-irtf-cfrg-aegis-aead: 32 and 32. */
+    ZPY_AEGIS_256 = 3,          /* draft-irtf-cfrg-aegis-aead: 32 and 32. */
+    ZPY_XSALSA20_POLY1305 = 4   /* NaCl's secretbox and box: 24 and 16. The tag comes first; there is no associated data. */
 };
 
 struct zpy_key {
@@ -276,14 +277,24 @@ int zpy_key_is_supported(int algorithm);
 int64_t zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns);
 /* Draw and count a random nonce of 12 bytes for AES-GCM done elsewhere, unless the key had 2^32 already: ZPY_NONCE_LIMIT. */
 int zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out);
-/* nonce_out: random bytes, counted; with AES-256-GCM as above. out: the length and a tag, which is last; zeroed when the result
+/* nonce_out: random bytes, counted; with AES-256-GCM as above. out: the length and a tag, which is last unless told above; zeroed when the result
  * is not ZPY_OK. */
 int zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t *nonce_out, uint8_t *out);
 /* length counts the tag; out: as much less, zeroed when the result is not ZPY_OK. */
 int zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t const *nonce, uint8_t *out);
-/* The same two for long messages: they release the GIL. */
+/* The same two with the nonce before the ciphertext, as PyNaCl has it. nonce: null, or one of the caller's, which to open then
+ * is not before the ciphertext. ZPY_RANGE for a message that is too short, too. */
+int zpy_key_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                 uint8_t const *nonce, uint8_t *out);
+int zpy_key_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+                 uint8_t const *nonce, uint8_t *out);
+/* The same four for long messages: they release the GIL. */
+int zpy_aead_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
+                  uint8_t const *nonce, uint8_t *out);
+int zpy_aead_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+                  uint8_t const *nonce, uint8_t *out);
 int zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                      uint8_t *nonce_out, uint8_t *out);
 int zpy_aead_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,

@@ -18,7 +18,7 @@ LEVELS = [
     {"loaders", "shred", "device", "memory", "process"},
     {"view", "command", "prompt"},
     {"sources", "keys"},
-    {"crypto", "cell", "file", "os_erase", "utils"},
+    {"crypto", "cell", "file", "nacl", "os_erase", "utils"},
     {"sessions", "chunked"},
     {"session", "scan", "signing", "erasure"},
     {"testing", "audit", "certificate"},

@@ -1,0 +1,88 @@
+"""SecretBox and Aead: what PyNaCl's give, from keys in slots."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from zeroizepy import CypherCell, SecureMemory, SecureMemoryClosed
+from zeroizepy.nacl import encoding, exceptions, exports
+from zeroizepy.nacl.secret import Aead, SecretBox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+theirs = pytest.importorskip("nacl.secret", reason="PyNaCl is not installed")
+
+SIZES = [0, 1, 2, 64, 16383, 16384, 100_000]
+BOXES = pytest.mark.parametrize("name", ["SecretBox", "Aead"])
+OURS: dict[str, Callable[..., SecretBox | Aead]] = {"SecretBox": SecretBox, "Aead": Aead}
+
+
+@BOXES
+@pytest.mark.parametrize("size", SIZES)
+def test_each_opens_what_the_other_sealed(name: str, size: int) -> None:
+    """Both ways, whole and in parts."""
+    key, message = os.urandom(32), os.urandom(size)
+    ours, peer = OURS[name](key), getattr(theirs, name)(key)
+    sealed = ours.encrypt(message)
+    assert peer.decrypt(bytes(sealed)) == message
+    assert ours.decrypt(peer.encrypt(message)) == message
+    assert ours.decrypt(sealed.ciphertext, nonce=sealed.nonce) == message
+    assert ours.decrypt_secret(sealed).get_bytes() == message
+
+
+@BOXES
+def test_one_nonce_gives_one_ciphertext(name: str) -> None:
+    """With the same nonce both make the same, in each text form."""
+    key, nonce = os.urandom(32), os.urandom(24)
+    for form in ("Raw", "Hex", "Base16", "Base32", "Base64", "URLSafeBase64"):
+        encoder, peer = getattr(encoding, f"{form}Encoder"), getattr(theirs.encoding, f"{form}Encoder")
+        ours = OURS[name](key).encrypt(b"message", nonce=nonce, encoder=encoder)
+        other = getattr(theirs, name)(key).encrypt(b"message", nonce=nonce, encoder=peer)
+        assert (ours, ours.nonce, ours.ciphertext) == (other, other.nonce, other.ciphertext)
+        assert OURS[name](peer.encode(key), encoder).decrypt(ours, encoder=encoder) == b"message"
+
+
+@BOXES
+def test_a_changed_message_is_refused(name: str) -> None:
+    """Any bit of nonce, tag and ciphertext; PyNaCl's own exception catches it."""
+    box = OURS[name](os.urandom(32))
+    sealed = box.encrypt(b"message")
+    for place in range(len(sealed)):
+        changed = bytearray(sealed)
+        changed[place] ^= 1 << place % 8
+        with pytest.raises(theirs.exc.CryptoError, match="failed verification") as told:
+            box.decrypt(bytes(changed))
+        assert isinstance(told.value, exceptions.CryptoError)
+
+
+@BOXES
+def test_keys_from_where_secrets_are(name: str) -> None:
+    """A key in a cell, secure memory or any buffer is the same key."""
+    key = os.urandom(32)
+    sealed = getattr(theirs, name)(key).encrypt(b"message")
+    for given in (CypherCell(key), SecureMemory.from_bytes(key), bytearray(key), memoryview(key), OURS[name](key)):
+        assert OURS[name](given).decrypt(sealed) == b"message"
+
+
+@BOXES
+def test_the_key_is_counted_when_it_leaves(name: str) -> None:
+    """bytes() and encode() give the key and are counted; its texts do not show it."""
+    key = os.urandom(32)
+    box, before = OURS[name](key), exports()
+    assert (bytes(box), box.encode(encoding.HexEncoder)) == (key, key.hex().encode())
+    assert (box.exports, exports() - before) == (2, 2)
+    assert str(box) == repr(box) == f"<{name}: [REDACTED]>"
+
+
+@BOXES
+def test_a_wiped_box_does_nothing(name: str) -> None:
+    """After the block, encrypting, decrypting and exporting raise."""
+    with OURS[name](os.urandom(32)) as box:
+        sealed = box.encrypt(b"message")
+    for use in (lambda: box.encrypt(b"message"), lambda: box.decrypt(sealed), lambda: bytes(box)):
+        with pytest.raises(SecureMemoryClosed, match=f"{name} is closed"):
+            use()

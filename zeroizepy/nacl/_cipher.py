@@ -1,0 +1,177 @@
+"""Boxes: messages under a key in a slot, by the core's zpy_key_seal and zpy_key_open."""
+
+from __future__ import annotations
+
+from zeroizepy import _lib
+from zeroizepy._lib import ffi, lib
+from zeroizepy.memory import SecureMemory
+from zeroizepy.slots import can_borrow, lend
+
+from . import exceptions as exc
+from ._held import SecretHolder, lifetime, new_core, with_secret
+from .encoding import Encodable, RawEncoder
+from .utils import EncryptedMessage, StringFixer
+
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, NoReturn
+
+    from typing_extensions import Self
+
+    from ._held import Policy, Secret, Tier
+    from .encoding import Encoder
+
+__all__ = ["KEY_BYTES", "MAC_BYTES", "NONCE_BYTES", "CipherBox"]
+
+KEY_BYTES, NONCE_BYTES, MAC_BYTES = 32, 24, 16
+"""Of XSalsa20-Poly1305 and XChaCha20-Poly1305 alike."""
+_OVERHEAD = NONCE_BYTES + MAC_BYTES
+_LONG_BYTES = 16384
+"""From here on the GIL is released: the work then outlasts the cost of doing so."""
+
+# Looked up once: on short messages that is a good part of the time.
+_seal_short, _open_short, _NULL = lib.zpy_key_seal, lib.zpy_key_open, ffi.NULL
+_new_bytes = bytes.__new__
+_NO_CORE = new_core()
+
+
+class CipherBox(SecretHolder, Encodable, StringFixer):
+    """A box whose messages are nonce, and ciphertext with tag."""
+
+    __slots__ = ("_core",)
+
+    _ALGORITHM: ClassVar[int]
+    _KEY_KIND: ClassVar[str]
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        """Begin without a key, which everything refuses."""
+        box = super().__new__(cls, *args, **keywords)
+        box._core = _NO_CORE
+        return box
+
+    def _take(self, key: Secret, encoder: Encoder, tier: Tier, policy: Policy, ttl_sec: float | None) -> None:
+        """Copy the key into a slot of its own."""
+        options, ttl_ns = lifetime(tier, policy, ttl_sec)
+        with_secret(key, encoder, KEY_BYTES, lambda source: self._make(source, options, ttl_ns), self._refuse_key)
+
+    def _make(self, source: Any, options: int, ttl_ns: int) -> None:
+        core = new_core()
+        handle = _lib.make_cell(
+            lambda bits: int(lib.zpy_key_create(core, self._ALGORITHM, source, bits, ttl_ns)), options
+        )
+        if handle < 0:
+            _lib.raise_status(-handle, KEY_BYTES)
+        self._own(core)
+
+    def _own(self, core: Any) -> None:
+        self._hold(core.cell, KEY_BYTES)
+        self._core = core
+
+    def _refuse_key(self, size: int | None) -> NoReturn:
+        if size is not None:
+            raise exc.ValueError(f"The key must be exactly {KEY_BYTES} bytes long")
+        raise exc.TypeError(f"{self._KEY_KIND} must be created from {KEY_BYTES} bytes")
+
+    def _encrypt(self, plaintext: Any, aad: Any, nonce: Any, encoder: Encoder) -> EncryptedMessage:
+        """Any message, any way; subclasses have the common one in line."""
+        if nonce is not None:
+            nonce = _public(nonce, "nonce")
+            _check_nonce(nonce)
+        try:
+            message = _sealed(self, plaintext, _public(aad, "aad"), nonce)
+        except BaseException as error:
+            plaintext = b""
+            _lib.clear_locals(error)
+            raise
+        if encoder is RawEncoder:
+            return message
+        parts = encoder.encode(message[:NONCE_BYTES]), encoder.encode(message[NONCE_BYTES:])
+        return EncryptedMessage._from_parts(*parts, encoder.encode(bytes(message)))
+
+    def _decrypt(self, ciphertext: Any, aad: Any, nonce: Any, encoder: Encoder) -> bytes:
+        sealed, nonce, size = _split(ciphertext, nonce, encoder)
+        extra = _public(aad, "aad")
+        # The core fills the object before anybody else has seen it; those of up to one byte all code shares.
+        out: Any = bytes(size) if size > 1 else ffi.new("uint8_t[]", 1)
+        run = _open_short if len(sealed) < _LONG_BYTES else lib.zpy_aead_open
+        status = run(self._core, sealed, len(sealed), extra, len(extra), _NULL if nonce is None else nonce, out)
+        if status != lib.ZPY_OK:
+            self._fail_open(status)
+        if size > 1:
+            return out  # type: ignore[no-any-return]
+        plaintext = bytes(ffi.buffer(out, size))
+        lib.zpy_cell_memzero(out, 1)
+        return plaintext
+
+    def _decrypt_secret(self, ciphertext: Any, aad: Any, nonce: Any, encoder: Encoder) -> SecureMemory:
+        sealed, nonce, size = _split(ciphertext, nonce, encoder)
+        if nonce is None:
+            sealed, nonce = sealed[NONCE_BYTES:], sealed[:NONCE_BYTES]
+        extra = _public(aad, "aad")
+        memory = SecureMemory(size)
+        status = lib.zpy_aead_decrypt_into(self._core, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
+        if status != lib.ZPY_OK:
+            memory.close()
+            self._fail_open(status)
+        return memory
+
+    def _fail_open(self, status: int) -> NoReturn:
+        if status == lib.ZPY_FORGED:
+            raise exc.CryptoError("Decryption failed. Ciphertext failed verification")
+        self._fail(status)
+
+
+def _check_nonce(nonce: bytes) -> None:
+    if len(nonce) != NONCE_BYTES:
+        raise exc.ValueError(f"The nonce must be exactly {NONCE_BYTES} bytes long")
+
+
+def _public(data: Any, name: str) -> bytes:
+    """What is no secret, as bytes; copied where it is something else.
+
+    Raises:
+        TypeError: Not bytes-like.
+    """
+    if isinstance(data, bytes):
+        return data
+    with _lib.as_buffer(data, name) as source:
+        return bytes(ffi.buffer(source))
+
+
+def _sealed(box: CipherBox, plaintext: Any, extra: bytes, nonce: bytes | None) -> EncryptedMessage:
+    if can_borrow(plaintext):
+        return lend(plaintext, lambda view: _sealed(box, view, extra, nonce))
+    if isinstance(plaintext, bytes):
+        return _seal(box, plaintext, extra, nonce)
+    with _lib.as_buffer(plaintext, "plaintext") as source:
+        return _seal(box, source, extra, nonce)
+
+
+def _seal(box: CipherBox, source: Any, extra: bytes, nonce: bytes | None) -> EncryptedMessage:
+    size = len(source)
+    out = _new_bytes(EncryptedMessage, size + _OVERHEAD)  # As in _decrypt.
+    run = _seal_short if size < _LONG_BYTES else lib.zpy_aead_seal
+    status = run(box._core, source, size, extra, len(extra), _NULL if nonce is None else nonce, out)
+    if status == lib.ZPY_RANGE:
+        raise exc.ValueError("the message is too long for this cipher")
+    if status != lib.ZPY_OK:
+        box._fail(status)
+    return out
+
+
+def _split(ciphertext: Any, nonce: Any, encoder: Encoder) -> tuple[bytes, bytes | None, int]:
+    """The decoded ciphertext, with its nonce before it unless one is given, and the plaintext's length."""
+    decoded = ciphertext if encoder is RawEncoder else encoder.decode(ciphertext)
+    sealed = _public(decoded, "ciphertext")
+    if nonce is not None:
+        nonce = _public(nonce, "nonce")
+        _check_nonce(nonce)
+        size = len(sealed) - MAC_BYTES
+    else:
+        _check_nonce(sealed[:NONCE_BYTES])
+        size = len(sealed) - _OVERHEAD
+    if size < 0:
+        raise exc.TypeError(f"Input ciphertext must be at least {MAC_BYTES} long")
+    return sealed, nonce, size

@@ -1,0 +1,219 @@
+"""What this package's keys have in common: a slot, the ways out of it, and its end."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from os import register_at_fork
+
+from zeroizepy import _lib
+from zeroizepy._lib import ffi, lib
+from zeroizepy.slots import PEEK, Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes, seconds_left
+
+from . import exceptions as exc
+from .encoding import RawEncoder
+
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, Literal, NoReturn, TypeVar
+
+    from typing_extensions import Buffer, Self
+
+    from zeroizepy.values import Borrowable, Protection
+
+    from .encoding import Encoder
+
+    Secret = Buffer | Borrowable
+    """A secret that is passed in: bytes-like, or a cell, secure memory or key, which is then used where it is."""
+    Tier = Literal["packed", "isolated", "sealed"]
+    Policy = Literal["seal", "strict"] | None
+    _Result = TypeVar("_Result")
+
+__all__ = ["SecretHolder", "exports", "forbid_export", "lifetime", "with_secret"]
+
+
+class _Exports:
+    """What left its slot in this process, and whether more may."""
+
+    __slots__ = ("are_forbidden", "count", "lock")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.are_forbidden = False
+        self.lock = allocate_lock()
+
+
+_process = _Exports()
+register_at_fork(after_in_child=lambda: setattr(_process, "lock", allocate_lock()))
+
+
+def exports() -> int:
+    """How many times keys of this package left their slots as `bytes` in this process, its parents' count included.
+
+    Each `bytes(key)`, `key.encode()` and `box.shared_key()` is one. What functions of `bindings` and `pwhash` return is
+    not counted: these give bytes unless they get an `into`.
+    """
+    return _process.count
+
+
+def forbid_export() -> None:
+    """From now on, for good, in this process and its later children, keys do not leave their slots as `bytes`.
+
+    `bytes(key)`, `key.encode()` and `box.shared_key()` raise ExportForbiddenError. Keys are still used by pointer, and
+    lent by `borrow()`. This keeps honest code from making copies; code that means harm in the same process can read all
+    memory of it.
+    """
+    _process.are_forbidden = True
+
+
+def lifetime(tier: Tier, policy: Policy, ttl_sec: float | None) -> tuple[int, int]:
+    """The core's option bits, and nanoseconds to live.
+
+    Raises:
+        TypeError, ValueError: A wrong argument.
+    """
+    if tier == "packed" and policy is None and ttl_sec is None:
+        return 0, 0
+    return option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+
+
+def with_secret(
+    data: Any,
+    encoder: Encoder,
+    size: int | None,
+    use: Callable[[Any], _Result],
+    refuse: Callable[[int | None], NoReturn],
+) -> _Result:
+    """Hand a secret argument to a function as something that cffi takes for a pointer.
+
+    Args:
+        data: bytes-like, or Borrowable, whose bytes are then not copied.
+        encoder: What it is encoded with.
+        size: Bytes that it must have; None for any number.
+        use: Gets it.
+        refuse: Raises for what has another size, which it gets, or is not bytes-like (None).
+    """
+    if can_borrow(data):
+        if size is not None and encoder is RawEncoder and isinstance(data, Holder) and data._size != size:
+            refuse(data._size)  # Before an access to a cell is counted.
+        return lend(data, lambda view: with_secret(view, encoder, size, use, refuse))
+    if encoder is not RawEncoder:
+        decoded = encoder.decode(data)
+        try:
+            return with_secret(decoded, RawEncoder, size, use, refuse)
+        finally:
+            if decoded is not data and encoder.__module__ == RawEncoder.__module__:
+                _lib.wipe_bytes(decoded)  # Made by this package's own encoder: nobody else has it.
+    if type(data) is bytes:
+        if size is not None and len(data) != size:
+            refuse(len(data))
+        return use(data)
+    try:
+        source = _lib.as_buffer(data, "secret")
+    except TypeError:
+        source = None
+    if source is None:
+        refuse(None)
+    with source:
+        if size is not None and len(source) != size:
+            refuse(len(source))
+        return use(source)
+
+
+class SecretHolder(Holder):
+    """A key in a slot; base of this package's secret keys and boxes."""
+
+    __slots__ = ("_exports",)
+
+    _exports: int
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        """Begin without a slot, like any Holder."""
+        holder = super().__new__(cls, *args, **keywords)
+        holder._exports = 0
+        return holder
+
+    def _fail(self, status: int) -> NoReturn:
+        """Raise for what the core says of a key that is not live."""
+        _lib.raise_closed(status, type(self).__name__)
+
+    def __bytes__(self) -> bytes:
+        return self._export()
+
+    def _export(self, size: int | None = None) -> bytes:
+        if _process.are_forbidden:
+            raise exc.ExportForbiddenError(
+                f"zeroizepy.nacl.forbid_export() was called, and this would make bytes of a {type(self).__name__}; "
+                "pass the key itself, or lend it with borrow()"
+            )
+        status, data = read_bytes(self._handle, 0, self._size if size is None else size)
+        if status != lib.ZPY_OK:
+            self._fail(status)
+        with _process.lock:
+            _process.count += 1
+            self._exports += 1
+        return data
+
+    @property
+    def exports(self) -> int:
+        """How many times this object gave out its key as `bytes`."""
+        return self._exports
+
+    def borrow(self) -> Borrow:
+        """Lend the key as a read-only memoryview, without a copy: `with key.borrow() as view: ...`."""
+        return Borrow(self, self._fail)
+
+    def _peek(self) -> Borrow:
+        return Borrow(self, self._fail, PEEK)
+
+    @property
+    def wiped(self) -> bool:
+        """Whether the key is gone."""
+        return bool(lib.zpy_cell_state(self._handle) != lib.ZPY_OK)
+
+    @property
+    def expires_in(self) -> float | None:
+        """Seconds until the deadline; None without one; 0.0 once the key is gone."""
+        return seconds_left(self._handle)
+
+    @property
+    def protection(self) -> Protection:
+        """What the system calls granted.
+
+        Raises:
+            SecureMemoryClosed: The key is wiped.
+        """
+        status, protection = protection_of(self._handle)
+        if protection is None:
+            self._fail(status)
+        return protection
+
+    def wipe(self) -> None:
+        """Zero the key now. Harmless when it already was; safe from any thread.
+
+        A call that is using the key in another thread raises instead of giving a result.
+        """
+        status = self._drop()
+        if status != lib.ZPY_OK:
+            _lib.raise_status(status)
+
+    close = wipe
+
+    def __enter__(self) -> Self:
+        status = lib.zpy_cell_state(self._handle)
+        if status != lib.ZPY_OK:
+            self._fail(status)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wipe()
+
+
+def new_core() -> Any:
+    """A struct zpy_key that names no cell; every call refuses it."""
+    return ffi.new("struct zpy_key *")

@@ -1,0 +1,92 @@
+"""Messages, random bytes, and secret random bytes."""
+
+from __future__ import annotations
+
+from os import urandom
+
+from zeroizepy import _lib
+from zeroizepy._lib import ffi, lib
+from zeroizepy.memory import SecureMemory
+from zeroizepy.slots import check_size, option_bits
+
+# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import SupportsBytes
+
+    from typing_extensions import Self
+
+    from ._held import Policy, Tier
+
+__all__ = [
+    "EncryptedMessage",
+    "StringFixer",
+    "bytes_as_string",
+    "random",
+    "random_secret",
+]
+
+_NONCE_BYTES = 24
+"""Of all boxes here: XSalsa20 and XChaCha20 have the same."""
+
+
+class EncryptedMessage(bytes):
+    """Nonce and ciphertext, one behind the other; `nonce` and `ciphertext` give each."""
+
+    _nonce: bytes
+    _ciphertext: bytes
+
+    @classmethod
+    def _from_parts(cls, nonce: bytes, ciphertext: bytes, combined: bytes) -> Self:
+        message = cls(combined)
+        message._nonce = nonce
+        message._ciphertext = ciphertext
+        return message
+
+    @property
+    def nonce(self) -> bytes:
+        """The nonce; encoded, if the message is."""
+        # One that is not encoded has no parts of its own: cutting them off takes longer than encrypting.
+        return self.__dict__.get("_nonce") or self[:_NONCE_BYTES]
+
+    @property
+    def ciphertext(self) -> bytes:
+        """The ciphertext with its tag; encoded, if the message is."""
+        return self.__dict__.get("_ciphertext") or self[_NONCE_BYTES:]
+
+
+class StringFixer:
+    """Gives what has bytes that are no secret their text as `str()`, not their address."""
+
+    __slots__ = ()
+
+    def __str__(self: SupportsBytes) -> str:
+        return str(self.__bytes__())
+
+
+def bytes_as_string(bytes_in: bytes) -> str:
+    """ASCII as text."""
+    return bytes_in.decode("ascii")
+
+
+def random(size: int = 32) -> bytes:
+    """So many random bytes, from the kernel's generator, for what is not secret; see `random_secret`."""
+    return urandom(size)
+
+
+def random_secret(size: int = 32, *, tier: Tier = "packed", policy: Policy = None) -> SecureMemory:
+    """So many random bytes, drawn from the kernel's generator straight into secure memory.
+
+    Args:
+        size: Bytes, 0 and up.
+        tier, policy: As for `zeroizepy.SecureMemory`.
+
+    Raises:
+        TypeError, ValueError: A wrong argument.
+        LockLimitError: Nothing more can be locked.
+    """
+    memory = SecureMemory.__new__(SecureMemory)
+    options = option_bits(tier, policy) | lib.ZPY_RANDOM
+    memory._hold(_lib.new_handle(ffi.NULL, check_size(size), options), size)
+    return memory
