@@ -256,6 +256,12 @@ zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out)
     return draw_nonce(key, GCM_MESSAGES, nonce_out, crypto_aead_aes256gcm_NPUBBYTES);
 }
 
+void
+zpy_key_count_decrypted(struct zpy_key *key, int is_authentic)
+{
+    (void) __atomic_fetch_add(is_authentic ? &key->decrypted : &key->refused, 1, __ATOMIC_RELAXED);
+}
+
 /* ---- messages ---- */
 
 /* nonce_out: where a random one goes, which the message points to; null for a nonce of the caller's. */
@@ -314,7 +320,7 @@ zpy_key_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t
 }
 
 int
-zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_key_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                 uint8_t const *nonce, uint8_t *out)
 {
     struct cipher const *const cipher = cipher_of(key->algorithm);
@@ -334,8 +340,9 @@ zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length,
     int const failed = cipher->open(bytes, &(struct message){sealed, plain_bytes, ad, ad_length, nonce, out});
     zpy_registers_clear_after_cipher();
     status = zpy_cell_unpin(cell);
-    if (status == ZPY_OK && failed != 0) {
-        status = ZPY_FORGED;
+    if (status == ZPY_OK) {
+        zpy_key_count_decrypted(key, failed == 0);
+        status = failed == 0 ? ZPY_OK : ZPY_FORGED;
     }
     if (status != ZPY_OK) {
         sodium_memzero(out, plain_bytes);
@@ -344,7 +351,7 @@ zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length,
 }
 
 int
-zpy_key_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_key_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
              uint8_t const *nonce, uint8_t *out)
 {
     struct cipher const *const cipher = cipher_of(key->algorithm);
@@ -365,7 +372,7 @@ zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uin
 }
 
 int
-zpy_aead_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_aead_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t const *nonce, uint8_t *out)
 {
     return zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out);
@@ -379,14 +386,14 @@ zpy_aead_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_
 }
 
 int
-zpy_aead_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_aead_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
               uint8_t const *nonce, uint8_t *out)
 {
     return zpy_key_open(key, sealed, length, ad, ad_length, nonce, out);
 }
 
 int
-zpy_aead_decrypt_into(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+zpy_aead_decrypt_into(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                       uint8_t const *nonce, uint64_t target)
 {
     struct cipher const *const cipher = cipher_of(key->algorithm);

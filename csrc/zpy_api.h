@@ -265,7 +265,9 @@ enum zpy_algorithm {
 
 struct zpy_key {
     uint64_t cell;
-    uint64_t messages; /* Encrypted so far, counted exactly, whatever the number of threads. */
+    uint64_t messages;  /* Encrypted so far, counted exactly, whatever the number of threads, and so are the next two. */
+    uint64_t decrypted; /* And given out. */
+    uint64_t refused;   /* Not authentic, or another key's. */
     int algorithm;     /* enum zpy_algorithm */
 };
 
@@ -277,30 +279,33 @@ int zpy_key_is_supported(int algorithm);
 int64_t zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns);
 /* Draw and count a random nonce of 12 bytes for AES-GCM done elsewhere, unless the key had 2^32 already: ZPY_NONCE_LIMIT. */
 int zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out);
-/* nonce_out: random bytes, counted; with AES-256-GCM as above. out: the length and a tag, which is last unless told above; zeroed when the result
- * is not ZPY_OK. */
+/* Count a decryption that was done elsewhere. */
+void zpy_key_count_decrypted(struct zpy_key *key, int is_authentic);
+/* nonce_out: random bytes, counted; with AES-256-GCM as above. out: the length and a tag, which is last unless told above;
+ * zeroed when the result is not ZPY_OK. */
 int zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t *nonce_out, uint8_t *out);
-/* length counts the tag; out: as much less, zeroed when the result is not ZPY_OK. */
-int zpy_key_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+/* length counts the tag; out: as much less, zeroed when the result is not ZPY_OK. What is given out is counted, and so is
+ * ZPY_FORGED; a call that a wipe overtook is neither. */
+int zpy_key_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t const *nonce, uint8_t *out);
 /* The same two with the nonce before the ciphertext, as PyNaCl has it. nonce: null, or one of the caller's, which to open then
  * is not before the ciphertext. ZPY_RANGE for a message that is too short, too. */
 int zpy_key_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t const *nonce, uint8_t *out);
-int zpy_key_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+int zpy_key_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t const *nonce, uint8_t *out);
 /* The same four for long messages: they release the GIL. */
 int zpy_aead_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                   uint8_t const *nonce, uint8_t *out);
-int zpy_aead_open(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+int zpy_aead_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                   uint8_t const *nonce, uint8_t *out);
 int zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                      uint8_t *nonce_out, uint8_t *out);
-int zpy_aead_decrypt(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+int zpy_aead_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                      uint8_t const *nonce, uint8_t *out);
 /* Decrypt into a cell of just the plaintext's length. */
-int zpy_aead_decrypt_into(struct zpy_key const *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+int zpy_aead_decrypt_into(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                           uint8_t const *nonce, uint64_t target);
 
 /* ---- what is computed from a key: the first key_length bytes of a cell ---- */

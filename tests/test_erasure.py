@@ -21,14 +21,16 @@ from zeroizepy._lib import lib
 from zeroizepy.cell import CypherCell
 from zeroizepy.chunked import EncryptedReader, EncryptedWriter, encrypt_file
 from zeroizepy.crypto import (
+    CipherText,
     CryptoKey,
     ErasureReceipt,
     cryptographic_erase_key,
+    decrypt_data,
     encrypt_data,
     erased_key_ids,
     refuse_erased,
 )
-from zeroizepy.exceptions import KeyErasedError, SecureMemoryClosed
+from zeroizepy.exceptions import DecryptionError, KeyErasedError, SecureMemoryClosed
 from zeroizepy.file import ShredReport, secure_delete
 from zeroizepy.json_form import from_plain, load_json
 from zeroizepy.keys import base, census, erase
@@ -75,12 +77,14 @@ def sanitized(receipt: ErasureReceipt) -> str:
 
 SCENARIO = """
 import json, os, sys
-from zeroizepy import CryptoKey, EncryptedWriter, cryptographic_erase_key, encrypt_data
+from zeroizepy import CryptoKey, EncryptedReader, EncryptedWriter, cryptographic_erase_key, decrypt_data, encrypt_data
 folder = sys.argv[1]
 key, outer = CryptoKey.generate(), CryptoKey.generate()
 name = key.key_id
 for message in range(3):
-    encrypt_data(b"message", key)
+    sealed = encrypt_data(b"message", key)
+for _ in range(2):
+    decrypt_data(sealed, key)
 kept = key.get_bytes()
 key.save(folder + "/key", wrapping_key=outer)
 blob = outer.wrap(key)
@@ -89,6 +93,9 @@ with key.borrow() as view:
     pass
 with EncryptedWriter(folder + "/file", key) as file:
     file.write(b"content")
+for _ in range(2):
+    EncryptedReader(folder + "/file", key).close()
+key.wrap(other), CryptoKey.unwrap(key.wrap(other), key)
 child = os.fork()
 if child == 0:
     os._exit(0)
@@ -111,11 +118,13 @@ def test_scripted_scenario(child: Child, tmp_path: Path) -> None:
         ("derive", 1, found["other"], "no_copy"),
         ("borrow", 1, "", "unknown"),
         ("file_key", 1, "", "gone" if native else "unknown"),
-        *([] if native else [("openssl", 3, "", "unknown")]),
+        ("opened_file", 2, "", "gone" if native else "unknown"),
+        *([] if native else [("openssl", 5, "", "unknown")]),
         ("fork", 1, "", "no_copy"),
     ]
     assert listed == expected
-    assert (found["messages_encrypted"], found["files_encrypted"], found["files_opened"]) == (3, 1, 0)
+    uses = ("messages_encrypted", "messages_decrypted", "messages_refused", "files_encrypted", "files_opened")
+    assert [found[use] for use in (*uses, "keys_wrapped", "keys_unwrapped")] == [3, 2, 0, 1, 2, 2, 1]
     assert [(each["name"], each["verdict"]) for each in found["conditions"]] == [
         ("always_encrypted", "unknown"),
         ("strength", "met"),
@@ -132,6 +141,12 @@ def lend(key: CryptoKey) -> None:
     """Borrow it once."""
     with key.borrow():
         pass
+
+
+def refuse(key: CryptoKey) -> None:
+    """Have it try what is not its own."""
+    with pytest.raises(DecryptionError):
+        decrypt_data(CipherText(bytes(12), bytes(16)), key)
 
 
 def fork() -> None:
@@ -151,6 +166,10 @@ ACTIONS: dict[str, Any] = {
     "file_key": lambda key, _outer, path: encrypt_file(__file__, path, key),
     "opened_file": lambda key, _outer, path: EncryptedReader(os.path.dirname(path) + "/old", key).close(),
     "message": lambda key, _outer, _path: encrypt_data(b"", key),
+    "decrypted": lambda key, _outer, _path: decrypt_data(encrypt_data(b"", key), key),
+    "refused": lambda key, _outer, _path: refuse(key),
+    "wraps": lambda key, _outer, _path: key.wrap(CryptoKey.generate(16)),
+    "kwp": lambda key, _outer, _path: key.wrap(CryptoKey.generate(16), format="aes-kwp"),
     "name": lambda key, _outer, _path: key.key_id,
 }
 
@@ -166,18 +185,21 @@ def test_census_equals_a_model(tmp_path_factory: pytest.TempPathFactory, actions
     for number, action in enumerate(actions):
         ACTIONS[action](key, outer, str(folder / str(number)))
     model = Counter([*actions, "file_key"])
-    messages = model.pop("message", 0)
+    decrypted, refused = model.pop("decrypted", 0), model.pop("refused", 0)
+    messages = model.pop("message", 0) + decrypted
+    wrapped = model.pop("wraps", 0) + model["kwp"]
     model.pop("name", 0)
     receipt = cryptographic_erase_key(key)
     found: Counter[str] = Counter()
     for each in receipt.copies:
         found[each.kind] += each.count
-    assert found.pop("openssl", 0) == (0 if native else messages)
-    assert found == model
+    assert found.pop("openssl", 0) == (0 if native else messages + decrypted + refused)
+    assert found == +model
     assert (receipt.messages_encrypted, receipt.files_encrypted) == (messages, model["file_key"])
-    assert receipt.files_opened == model["opened_file"]
+    assert (receipt.messages_decrypted, receipt.messages_refused) == (decrypted, refused)
+    assert (receipt.files_opened, receipt.keys_wrapped) == (model["opened_file"], wrapped)
     left = {"get_bytes", "wrap", "save"} & set(found)
-    is_open = "borrow" in found or not native
+    is_open = bool({"borrow", "kwp"} & set(found)) or not native
     assert sanitized(receipt) == ("not_met" if left else "unknown" if is_open else "met")
 
 

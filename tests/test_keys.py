@@ -17,8 +17,16 @@ from hypothesis import strategies as st
 from zeroizepy._lib import lib
 from zeroizepy.cell import CypherCell
 from zeroizepy.chunked import encrypt_file
-from zeroizepy.crypto import CryptoKey, cryptographic_erase_key, decrypt_data, decrypt_secret, encrypt_data
-from zeroizepy.exceptions import NonceLimitError, SecureMemoryClosed
+from zeroizepy.crypto import (
+    CipherText,
+    CryptoKey,
+    cryptographic_erase_key,
+    decrypt_data,
+    decrypt_into,
+    decrypt_secret,
+    encrypt_data,
+)
+from zeroizepy.exceptions import DecryptionError, NonceLimitError, SecureMemoryClosed
 from zeroizepy.memory import SecureMemory, stats
 
 pytestmark = pytest.mark.usefixtures("no_leftover_cells")
@@ -179,12 +187,68 @@ def test_threads_count_exactly(length: int) -> None:
     assert key.messages == LIMIT
 
 
+def counts(key: CryptoKey) -> tuple[int, int, int]:
+    """What the key encrypted, decrypted and refused."""
+    return key.messages, key.messages_decrypted, key.messages_refused
+
+
 def test_messages_are_counted_for_each_key() -> None:
-    """One count for each object, that decryption leaves alone."""
+    """One count for each object and for each of the two directions."""
     first, second = CryptoKey(KEY), CryptoKey(KEY)
     for _ in range(3):
         decrypt_data(encrypt_data(b"", first), first)
-    assert (first.messages, second.messages) == (3, 0)
+    decrypt_data(encrypt_data(b"", first), second)
+    assert (counts(first), counts(second)) == ((4, 3, 0), (0, 1, 0))
+
+
+@pytest.mark.parametrize("size", [0, 1, 64, 20_000])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_decryptions_are_counted(length: int, size: int) -> None:
+    """Each once, in whichever way: those that opened and those that did not, apart; no others."""
+    key, memory = CryptoKey.generate(length), SecureMemory(size or 1)
+    plain = bytes(memory.size) if size else b""
+    good, extra = encrypt_data(plain, key), encrypt_data(plain, key, b"extra")
+    forged = CipherText(good.nonce, good.ciphertext[:-1] + bytes([good.ciphertext[-1] ^ 1]))
+    decrypt_data(good, key), decrypt_data(extra, key, b"extra")
+    decrypt_data(CipherText(good.nonce, bytearray(good.ciphertext)), key)  # type: ignore[arg-type]
+    for bad in (forged, extra):
+        with pytest.raises(DecryptionError):
+            decrypt_data(bad, key)
+    assert counts(key) == (2, 3, 2)
+    if size:
+        decrypt_secret(good, key).close(), decrypt_into(memory, good, key)
+        with pytest.raises(DecryptionError):
+            decrypt_secret(forged, key)
+        assert counts(key) == (2, 5, 3)
+    done = counts(key)
+    for wrong in (CipherText(b"", good.ciphertext), CipherText(good.nonce, b"short")):
+        with pytest.raises(ValueError, match=r"ct\."):
+            decrypt_data(wrong, key)
+    key.destroy()
+    with pytest.raises(SecureMemoryClosed):
+        decrypt_data(good, key)
+    assert counts(key) == done
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_threads_count_decryptions_exactly(length: int) -> None:
+    """None is lost, however many threads decrypt at once, with the GIL and without."""
+    key = CryptoKey.generate(length)
+    sealed = [encrypt_data(bytes(size), key) for size in (10, 20_000)]
+    forged = [CipherText(nonce, ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])) for nonce, ciphertext in sealed]
+
+    def work() -> None:
+        for number in range(100):
+            decrypt_data(sealed[number % 2], key)
+            with pytest.raises(DecryptionError):
+                decrypt_data(forged[number % 2], key)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts(key) == (2, 800, 800)
 
 
 # ---- objects without a key ----

@@ -196,8 +196,10 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
             size = len(sealed)
             if tag_bytes + 1 < size < _LONG_BYTES:
                 plaintext = bytes(size - tag_bytes)
-                if not _decrypt_short(key._core, sealed, size, b"", 0, nonce, plaintext):
+                status = _decrypt_short(key._core, sealed, size, b"", 0, nonce, plaintext)
+                if not status:
                     return plaintext
+                _fail(status, key)  # Not once more below: a ciphertext that is refused counts once.
     nonce, sealed = _check_ciphertext(ct, key)
     return _decrypt(nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
 
@@ -283,12 +285,14 @@ def _decrypt_openssl(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) 
             plaintext = AESGCM(view).decrypt(nonce, sealed, extra)
         except InvalidTag:
             _check_whole(key)
+            lib.zpy_key_count_decrypted(key._core, 0)
             raise DecryptionError("Invalid ciphertext or authentication failed") from None
         try:
             _check_whole(key)
         except BaseException:
             _lib.wipe_bytes(plaintext)
             raise
+    lib.zpy_key_count_decrypted(key._core, 1)
     return plaintext
 
 

@@ -36,9 +36,10 @@ struct sample {
 static struct zpy_key
 key_of(struct form const *form, uint8_t const *bytes, uint32_t options)
 {
-    struct zpy_key key = {.messages = 7};
+    struct zpy_key key = {.messages = 7, .decrypted = 7, .refused = 7};
     uint64_t const cell = made(zpy_key_create(&key, form->algorithm, bytes, options, 0));
-    CHECK(key.cell == cell && key.algorithm == form->algorithm && key.messages == 0);
+    CHECK(key.cell == cell && key.algorithm == form->algorithm);
+    CHECK(key.messages == 0 && key.decrypted == 0 && key.refused == 0);
     return key;
 }
 
@@ -54,7 +55,7 @@ sealed_by(struct zpy_key *key, struct form const *form)
 }
 
 static int
-open_sample(struct zpy_key const *key, struct sample const *sample, uint8_t opened[MESSAGE_BYTES])
+open_sample(struct zpy_key *key, struct sample const *sample, uint8_t opened[MESSAGE_BYTES])
 {
     memset(opened, 0xA5, MESSAGE_BYTES);
     return zpy_key_decrypt(key, sample->sealed, sample->sealed_bytes, sample->ad, sizeof sample->ad, sample->nonce, opened);
@@ -62,7 +63,7 @@ open_sample(struct zpy_key const *key, struct sample const *sample, uint8_t open
 
 /* Each bit of one part of a sample counts, and a refusal leaves nothing in the output. */
 static void
-test_flips(struct zpy_key const *key, struct sample *sample, uint8_t *part, size_t part_bytes)
+test_flips(struct zpy_key *key, struct sample *sample, uint8_t *part, size_t part_bytes)
 {
     uint8_t opened[MESSAGE_BYTES];
     for (size_t bit = 0; bit < 8 * part_bytes; bit++) {
@@ -87,6 +88,8 @@ test_messages(struct form const *form, uint32_t options)
     test_flips(&key, &sample, sample.ad, sizeof sample.ad);
     CHECK_EQUAL(open_sample(&key, &sample, opened), ZPY_OK);
     CHECK_EQUAL(zpy_key_decrypt(&key, sample.sealed, form->tag_bytes - 1, NULL, 0, sample.nonce, opened), ZPY_RANGE);
+    CHECK_EQUAL(key.decrypted, 2);
+    CHECK_EQUAL(key.refused, 8 * (sample.sealed_bytes + form->nonce_bytes + sizeof sample.ad));
 
     uint64_t const target = made(zpy_cell_create(NULL, MESSAGE_BYTES, options, 0, 0));
     uint64_t const shorter = made(zpy_cell_create(NULL, MESSAGE_BYTES - 1, options, 0, 0));
@@ -101,7 +104,7 @@ test_messages(struct form const *form, uint32_t options)
     CHECK_EQUAL(zpy_cell_wipe(key.cell), ZPY_OK);
     CHECK_EQUAL(open_sample(&key, &sample, opened), ZPY_WIPED);
     CHECK_EQUAL(zpy_key_encrypt(&key, sample.plain, MESSAGE_BYTES, NULL, 0, sample.nonce, sample.sealed), ZPY_WIPED);
-    CHECK_EQUAL(key.messages, 1);
+    CHECK(key.messages == 1 && key.decrypted == 3);
 }
 
 /* Only nonces of 96 bits are counted against a limit. */

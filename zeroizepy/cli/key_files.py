@@ -245,6 +245,7 @@ def check_command(file: str, public_key: bytes) -> int:
 
 
 def _show_receipt(output: Output, receipt: ErasureReceipt) -> None:
+    output.fact("uses", receipt.uses())
     for copy in receipt.copies:
         detail = f" {copy.detail}" if copy.detail else ""
         output.fact(copy.state.replace("_", " "), f"{copy.kind}{detail}: {copy.explanation}")

@@ -231,6 +231,16 @@ class HeldKey(Holder):
         return int(self._core.messages)
 
     @property
+    def messages_decrypted(self) -> int:
+        """How many messages this object has decrypted, in whichever way; those that it refused are not among them."""
+        return int(self._core.decrypted)
+
+    @property
+    def messages_refused(self) -> int:
+        """How many ciphertexts it was tried on that did not open: forged, damaged, or of another key."""
+        return int(self._core.refused)
+
+    @property
     def expires_in(self) -> float | None:
         """Seconds until the deadline; None without one; 0.0 once the key is gone."""
         return seconds_left(self._handle)

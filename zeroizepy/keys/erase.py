@@ -39,8 +39,8 @@ _FORKS: dict[str, tuple[CopyState, str]] = {
 }
 _OVERWRITTEN = "a key file that was overwritten, which was verified; copies of the file cannot be seen"
 _OPENSSL = (
-    "OpenSSL held the key on the ordinary heap for the length of each use, decryptions too; it zeroes what it frees, "
-    "which was not looked at"
+    "OpenSSL held the key on the ordinary heap for the length of each use; it zeroes what it frees, which was not "
+    "looked at"
 )
 
 
@@ -99,8 +99,12 @@ def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
         erased_before=census.erased,
         origin="buffer" if key._origin == "buffer_wiped" else key._origin,
         messages_encrypted=key.messages,
+        messages_decrypted=key.messages_decrypted,
+        messages_refused=key.messages_refused,
         files_encrypted=census.count("file_key"),
         files_opened=census.count("opened_file"),
+        keys_wrapped=census.count("keys_wrapped"),
+        keys_unwrapped=census.count("keys_unwrapped"),
         protection=protection,
         copies=copies,
         conditions=(
@@ -161,9 +165,11 @@ def _copies(
     if key._origin in _SOURCES:
         yield told("source", 1, "", *_SOURCES[key._origin])
     for kind, detail, event in census.events():
-        yield told(kind, event.count, detail, *_KINDS[kind](key, detail, event, removed))
+        if kind not in _USES:
+            yield told(kind, event.count, detail, *_KINDS[kind](key, detail, event, removed))
     if _uses_openssl(key):
-        yield told("openssl", key.messages, "", "unknown", _OPENSSL)
+        uses = key.messages + key.messages_decrypted + key.messages_refused
+        yield told("openssl", uses, "", "unknown", _OPENSSL)
     if forks := FORKS[0] - key._forks:
         unseen: tuple[CopyState, str] = ("unknown", "the key was gone before; what forked children got is not known")
         yield told("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else unseen))
@@ -243,6 +249,8 @@ def _kwp(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told: 
     )
 
 
+_USES = ("keys_wrapped", "keys_unwrapped")
+"""Events that leave no copy of the key."""
 _IN_FILES = ("key_file", "save")
 _KINDS: dict[str, Callable[[HeldKey, str, Event, Any], _Told]] = {
     "source": _from_holder,
@@ -352,8 +360,12 @@ def receipt_of_file(report: ShredReport, algorithm: str, key_id: str | None) -> 
         erased_before=None,
         origin="unknown",
         messages_encrypted=0,
+        messages_decrypted=0,
+        messages_refused=0,
         files_encrypted=0,
         files_opened=0,
+        keys_wrapped=0,
+        keys_unwrapped=0,
         protection=None,
         copies=(copy,),
         conditions=(

@@ -115,6 +115,7 @@ def kwp_seal(wrapping_key: HeldKey, key: HeldKey) -> bytes:
     blob = lend(wrapping_key, lambda outer: lend(key, lambda inner: wrap_bytes(outer, inner), peek=True), peek=True)
     for each in (wrapping_key, key):
         note(each, "kwp")
+    note(wrapping_key, "keys_wrapped")
     return blob
 
 
@@ -151,6 +152,7 @@ def kwp_open_into(target: SecureMemory, wrapping_key: object, blob: bytes) -> No
         raise DecryptionError("wrong wrapping key, or the wrapped key was changed; AES-KWP does not tell which")
     if wrong:
         raise DecryptionError(f"blob: holds {wrong[0]} bytes, which is no length of a key")
+    note(wrapping_key, "keys_unwrapped")
 
 
 def key_length(blob: bytes) -> int:

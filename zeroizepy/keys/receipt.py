@@ -63,6 +63,8 @@ class Condition:
 class ErasureReceipt(JsonForm):
     """What became of one key, and what this process saw of it. It claims nothing beyond that.
 
+    Uses are those of this object, in this process: 0 for a key that was not loaded, whatever others did with it.
+
     Attributes:
         key_id: The key's name, a commitment to it; None where the key was gone before anybody asked for it.
         algorithm: What it encrypted with.
@@ -73,9 +75,13 @@ class ErasureReceipt(JsonForm):
             file that was `not_loaded`.
         erased_before: When that call was.
         origin: Where the key came from; `unknown` for a file that was not loaded.
-        messages_encrypted: By this object. Decryptions are not counted.
+        messages_encrypted: Each took a nonce, also where the key was destroyed before the message was given out.
+        messages_decrypted: Those that were given out.
+        messages_refused: Ciphertexts that it was tried on, and that did not open: forged, damaged, or of another key.
         files_encrypted: Encrypted files that were begun with it.
         files_opened: Encrypted files that it was tried on, to read them.
+        keys_wrapped: Keys that it encrypted, for `wrap` and `save`. Keys derived from it stand in `copies`.
+        keys_unwrapped: Keys that it decrypted, for `unwrap` and `load`; what did not open is not counted.
         protection: What the system calls had granted the live key; None for one that was gone.
         copies: The census, in the order in which each kind was first seen.
         conditions: Those of SP 800-88, one by one.
@@ -90,8 +96,12 @@ class ErasureReceipt(JsonForm):
     erased_before: str | None
     origin: Origin
     messages_encrypted: int
+    messages_decrypted: int
+    messages_refused: int
     files_encrypted: int
     files_opened: int
+    keys_wrapped: int
+    keys_unwrapped: int
     protection: KeyProtection | None
     copies: tuple[KeyCopy, ...]
     conditions: tuple[Condition, ...]
@@ -106,6 +116,16 @@ class ErasureReceipt(JsonForm):
             if each.name == name:
                 return each
         raise KeyError(name)
+
+    def uses(self) -> str:
+        """What was done with the key, in words."""
+        if self.found == "not_loaded":
+            return "not known: the key was not loaded"
+        return (
+            f"messages: {self.messages_encrypted} encrypted, {self.messages_decrypted} decrypted, "
+            f"{self.messages_refused} refused; files: {self.files_encrypted} encrypted, {self.files_opened} opened; "
+            f"keys: {self.keys_wrapped} wrapped, {self.keys_unwrapped} unwrapped"
+        )
 
     def __str__(self) -> str:
         verdicts = ", ".join(f"{each.name} {each.verdict}" for each in self.conditions)

@@ -12,6 +12,7 @@ from zeroizepy.slots import lend
 
 from .algorithms import ALGORITHMS
 from .base import HeldKey, fail_key
+from .census import note
 
 if TYPE_CHECKING:
     from zeroizepy.memory import SecureMemory
@@ -136,6 +137,7 @@ def seal(wrapping_key: HeldKey, key: HeldKey, header: bytes) -> bytes:
     status = lib.zpy_wrap_seal(request, key._handle, key._size, commitment, sealed)
     if status != lib.ZPY_OK:
         fail_key(status)
+    note(wrapping_key, "keys_wrapped")
     return header + salt + commitment + sealed
 
 
@@ -206,3 +208,4 @@ def unseal_into(target: SecureMemory, wrapped: Wrapped, wrapping_key: object) ->
         raise DecryptionError("the wrapped key was changed; what it should open with is right")
     if status != lib.ZPY_OK:
         _lib.raise_closed(status, "wrapping key")
+    note(wrapping_key, "keys_unwrapped")
