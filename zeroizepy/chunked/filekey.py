@@ -111,7 +111,8 @@ class FileKey(Holder):
         commitment = bytes(COMMITMENT_BYTES)  # The core fills it before anybody else has seen it.
         size = len(key)
         arguments = (key._handle, size, salt, context, len(context))
-        options = key._options & ~lib.ZPY_RANDOM
+        # Of a key that children inherit, too: two processes that go on with one file would use its nonces twice.
+        options = key._options & ~(lib.ZPY_RANDOM | lib.ZPY_INHERIT)
         handle = _lib.make_cell(lambda bits: int(lib.zpy_chunked_create(*arguments, bits, commitment)), options)
         if handle < 0:
             _fail_key(-handle)

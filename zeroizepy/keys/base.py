@@ -85,6 +85,7 @@ class HeldKey(Holder):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        inherit: bool = False,
         wipe_source: bool = False,
     ) -> None:
         try:
@@ -95,12 +96,13 @@ class HeldKey(Holder):
                 and algorithm is None
                 and policy is None
                 and ttl_sec is None
+                and inherit is False
                 and wipe_source is False
             ):
                 self._set(key_bytes, AES_256, 0, 0)  # The common case, in which there is nothing to check.
                 self._origin = "bytes"
                 return
-            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             check_flag(wipe_source, "wipe_source")
             if algorithm is None and isinstance(key_bytes, HeldKey):
                 algorithm = key_bytes.algorithm
@@ -178,17 +180,18 @@ class HeldKey(Holder):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        inherit: bool = False,
     ) -> Self:
         """A random key, drawn from the kernel's generator straight into its slot.
 
         Args:
             length: 16, 24 or 32 bytes; None for what the algorithm has, and 32 without one.
             algorithm: None for AES-GCM.
-            tier, policy, ttl_sec: As for `CryptoKey`.
+            tier, policy, ttl_sec, inherit: As for `CryptoKey`.
         """
         chosen = AES_256 if length is None and algorithm is None else chosen_algorithm(length, algorithm)
-        is_plain = tier == "packed" and policy is None
-        options = _RANDOM if is_plain else option_bits(tier, policy) | _RANDOM
+        is_plain = tier == "packed" and policy is None and inherit is False
+        options = _RANDOM if is_plain else option_bits(tier, policy, inherit) | _RANDOM
         key = cls.__new__(cls)
         key._set(_NULL, chosen, options, 0 if ttl_sec is None else _lib.ttl_nanoseconds(ttl_sec))
         key._origin = "generated"
@@ -226,7 +229,8 @@ class HeldKey(Holder):
     def messages(self) -> int:
         """How many messages this object has encrypted; with AES-GCM, beyond 2^32 there is `NonceLimitError`.
 
-        Copies of the key elsewhere count for themselves, and so does the same key in another `CryptoKey`.
+        Copies of the key elsewhere count for themselves, and so does the same key in another `CryptoKey`. With
+        `inherit`, parent and child go on from what was counted at the fork, each for itself.
         """
         return int(self._core.messages)
 

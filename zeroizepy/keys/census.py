@@ -45,7 +45,7 @@ MORE = "(more)"
 MOST_ERASED = 1 << 16
 """How many names of erased keys are remembered, the last ones; they take about 10 MiB then."""
 FORKS = [0]
-"""How often this process called `os.fork`."""
+"""How often `os.fork` made another process of this one, or this one of its parent."""
 
 _lock = RLock()
 _erased: dict[bytes, bool] = {}
@@ -59,6 +59,7 @@ def _count_fork() -> None:
 def _begin_child() -> None:
     global _lock  # noqa: PLW0603 - one for the process.
     _lock = RLock()  # A thread that held it at the fork is not here to give it back.
+    _count_fork()
 
 
 os.register_at_fork(after_in_parent=_count_fork, after_in_child=_begin_child)

@@ -35,8 +35,10 @@ _SOURCES: dict[str, tuple[CopyState, str]] = {
 _FORKS: dict[str, tuple[CopyState, str]] = {
     "absent": ("no_copy", "the pages of the key were not in the forked children"),
     "wiped": ("no_copy", "the forked children found zeros in the place of the key"),
-    "inherited": ("may_remain", "the forked children got a copy of the key's pages"),
+    "inherited": ("may_remain", "processes on the other side of these forks have the key in pages of their own"),
 }
+_INHERITED: tuple[CopyState, str] = "may_remain", "the key was gone before; those forked while it lived have their own"
+_UNSEEN: tuple[CopyState, str] = "unknown", "the key was gone before; what forked children got is not known"
 _OVERWRITTEN = "a key file that was overwritten, which was verified; copies of the file cannot be seen"
 _OPENSSL = (
     "OpenSSL held the key on the ordinary heap for the length of each use; it zeroes what it frees, which was not "
@@ -89,7 +91,7 @@ def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
     if status != lib.ZPY_OK:
         _lib.raise_status(status)
     found = _found(state, census)
-    states = tuple(_copies(key, census, protection, removed))
+    states = tuple(_copies(key, census, found, protection, removed))
     copies = tuple(copy for copy, _ in states)
     receipt = ErasureReceipt(
         key_id=census.name,
@@ -155,7 +157,7 @@ def _found(state: int, census: Census) -> Found:
 
 
 def _copies(
-    key: HeldKey, census: Census, protection: KeyProtection | None, removed: dict[str, list[str]]
+    key: HeldKey, census: Census, found: Found, protection: KeyProtection | None, removed: dict[str, list[str]]
 ) -> Iterator[tuple[KeyCopy, _State]]:
     """What came in and went out, each with its state as `_KINDS` has it."""
 
@@ -170,9 +172,9 @@ def _copies(
     if _uses_openssl(key):
         uses = key.messages + key.messages_decrypted + key.messages_refused
         yield told("openssl", uses, "", "unknown", _OPENSSL)
-    if forks := FORKS[0] - key._forks:
-        unseen: tuple[CopyState, str] = ("unknown", "the key was gone before; what forked children got is not known")
-        yield told("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else unseen))
+    if found != "in_parent" and (forks := FORKS[0] - key._forks):
+        gone = _INHERITED if key._options & lib.ZPY_INHERIT else _UNSEEN
+        yield told("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else gone))
     if others := others_of(key):
         yield told("same_key", others, "", "may_remain", "other objects of this process hold the same key")
 

@@ -46,6 +46,10 @@ class CryptoKey(MadeKey):
         algorithm: What it is for, for as long as it lives. None for AES-GCM, or the algorithm of another CryptoKey.
         tier, policy: As for `CypherCell`.
         ttl_sec: Seconds to live, counted through suspend. The core zeroes the key at the deadline.
+        inherit: A forked child keeps its own copy, for servers that fork their workers; the key is then never on the
+            "memfd_secret" backing. Nonces of parent and child are drawn apart; the 2^32 of them that AES-GCM allows are
+            counted from the fork on by each process for itself, so that together they may exceed it. Destroying one
+            copy leaves the others. Files that are open with the key stay with the process that opened them.
         wipe_source: Zero a mutable buffer, or wipe a cell or secure memory, once the key is made of it.
 
     Raises:
@@ -113,6 +117,7 @@ class CryptoKey(MadeKey):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        inherit: bool = False,
         allow_erased: bool = False,
         format: Format = "committing",  # noqa: A002 - the word for it.
         algorithm: Name | None = None,
@@ -122,7 +127,7 @@ class CryptoKey(MadeKey):
         Args:
             blob: What `wrap` returned; with "aes-kwp", what any implementation of that did.
             wrapping_key: The key that it was wrapped with.
-            tier, policy, ttl_sec: As for `CryptoKey`.
+            tier, policy, ttl_sec, inherit: As for `CryptoKey`.
             allow_erased: Take a key that `cryptographic_erase_key` destroyed in this process before.
             format: As for `wrap`. With "aes-kwp" the key is in ordinary memory for a moment, and zeroed there.
             algorithm: With "aes-kwp", which does not say what its key is for; None for AES-GCM.
@@ -134,7 +139,7 @@ class CryptoKey(MadeKey):
             SecureMemoryClosed: The wrapping key is destroyed.
             LockLimitError: Nothing more can be locked.
         """
-        options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+        options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
         _check_format(format)
         given = public_bytes(blob, "blob")
         if format == "aes-kwp":
@@ -233,6 +238,7 @@ class CryptoKey(MadeKey):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        inherit: bool = False,
         allow_erased: bool = False,
     ) -> Self:
         """Read a key file that `save` wrote, straight into a slot.
@@ -242,7 +248,7 @@ class CryptoKey(MadeKey):
                 followed.
             password: What it was saved with.
             wrapping_key: Instead of a password, the key that it was saved with.
-            tier, policy, ttl_sec: As for `CryptoKey`.
+            tier, policy, ttl_sec, inherit: As for `CryptoKey`.
             allow_erased: As for `unwrap`.
 
         Raises:
@@ -257,7 +263,7 @@ class CryptoKey(MadeKey):
         """
         try:
             _check_one(password, wrapping_key)
-            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             name = os.fsdecode(path)
             wrapped = parse(read_key_file(name), f"{name}: ")
             _check_kind(wrapped, password, name)

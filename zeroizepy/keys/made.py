@@ -47,6 +47,7 @@ class MadeKey(HeldKey):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        inherit: bool = False,
     ) -> Self:
         """The key that Argon2id makes of a password, straight into its slot.
 
@@ -57,7 +58,7 @@ class MadeKey(HeldKey):
             opslimit: Passes over the memory.
             memlimit: Bytes of it.
             length, algorithm: As for `generate`.
-            tier, policy, ttl_sec: As for `CryptoKey`.
+            tier, policy, ttl_sec, inherit: As for `CryptoKey`.
 
         Raises:
             TypeError: A password that is neither, or another wrong argument.
@@ -72,7 +73,7 @@ class MadeKey(HeldKey):
         """
         try:
             chosen = chosen_algorithm(length, algorithm)
-            options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+            options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
             with SecureMemory(chosen.key_bytes, policy=policy) as memory:
                 stretch_into(memory, password, used_salt, passes, size)
@@ -103,6 +104,7 @@ class MadeKey(HeldKey):
         tier: Tier = "packed",
         policy: Policy = None,
         ttl_sec: float | None = None,
+        inherit: bool = False,
     ) -> Self:
         """Another key, which says nothing about this one or about those of other contexts; straight into its slot.
 
@@ -111,7 +113,7 @@ class MadeKey(HeldKey):
             length, algorithm: As for `generate`, but a key that is not for AES-GCM gives keys for its own algorithm
                 unless another one is named. The new key's bytes rest on the context and not on these: keys for two
                 algorithms want two contexts.
-            tier, policy, ttl_sec: As for `CryptoKey`; the new key lives on when this one ends.
+            tier, policy, ttl_sec, inherit: As for `CryptoKey`; the new key lives on when this one ends.
 
         Raises:
             TypeError, ValueError: A wrong argument.
@@ -125,7 +127,7 @@ class MadeKey(HeldKey):
             algorithm = self.algorithm
         chosen = chosen_algorithm(length, algorithm)
         size = chosen.key_bytes
-        options, ttl_ns = option_bits(tier, policy), _lib.ttl_nanoseconds(ttl_sec)
+        options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
         info = public_bytes(context, "context")
         with SecureMemory(size, policy=policy) as memory:
             target = memory._handle

@@ -28,7 +28,8 @@ class KeyCopy:
         kind: How. `source`, `password`, `parent_key`, `wrapped_source` and `key_file` are what the key was made from;
             `get_bytes`, `borrow`, `save` and `wrap` what was given out; `derive` is another key made from it,
             `file_key` and `opened_file` are those made for single files; `openssl` is its use by OpenSSL on the
-            ordinary heap, `kwp` that for AES-KWP; `fork` a forked child; `same_key` another object of this
+            ordinary heap, `kwp` that for AES-KWP; `fork` a forked child, or the parent and the
+            children before this one; `same_key` another object of this
             process with the same key.
         count: How often.
         detail: Which one: a path, the `key_id` of another key; `(more)` where there were too many to keep apart.
