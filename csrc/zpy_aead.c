@@ -406,7 +406,7 @@ zpy_aead_decrypt_into(struct zpy_key *key, uint8_t const *sealed, size_t length,
     if (status != ZPY_OK) {
         return status;
     }
-    bool const fits = room == length - cipher->tag_bytes;
+    bool const fits = room >= length - cipher->tag_bytes;
     status = fits ? zpy_key_decrypt(key, sealed, length, ad, ad_length, nonce, out) : ZPY_RANGE;
     int const state = zpy_cell_unpin(target);
     return status != ZPY_OK ? status : state;

@@ -304,7 +304,7 @@ int zpy_aead_encrypt(struct zpy_key *key, uint8_t const *message, size_t length,
                      uint8_t *nonce_out, uint8_t *out);
 int zpy_aead_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                      uint8_t const *nonce, uint8_t *out);
-/* Decrypt into a cell of just the plaintext's length. */
+/* Decrypt to the start of a cell that the plaintext fits into. */
 int zpy_aead_decrypt_into(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                           uint8_t const *nonce, uint64_t target);
 

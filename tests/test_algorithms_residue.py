@@ -22,6 +22,9 @@ for _ in range(3):
     ct = encrypt_data(plain, key, b"extra")
 opened = decrypt_secret(ct, key, b"extra")
 assert plain.verify(opened)
+buffer = bytearray(128)
+assert decrypt_into(ct, key, buffer, b"extra") == 128 and plain.verify(buffer)
+secure_clear(buffer)
 decrypt_data(encrypt_data(bytes(100000), key), key)
 try:
     decrypt_secret(CipherText(ct.nonce, ct.ciphertext[:-1] + b"x"), key)

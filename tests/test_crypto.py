@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import array
 import gc
-from typing import Any
+from mmap import mmap
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,6 +26,9 @@ from zeroizepy.crypto import (
 )
 from zeroizepy.exceptions import CellWipedError, DecryptionError, SecureMemoryClosed
 from zeroizepy.memory import SecureMemory, purge, stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
@@ -360,11 +364,76 @@ def test_borrow_lends_the_key_alone(length: int) -> None:
             assert bytes(view) == raw
 
 
-def test_decrypt_into_takes_secure_memory_only() -> None:
-    """A ciphertext of the right size does not replace a key, its schedule or a cell."""
+ALGORITHMS = ("AES-128-GCM", "AES-192-GCM", "AES-256-GCM", "XChaCha20-Poly1305")
+BUFFERS: dict[str, Callable[[int], Any]] = {
+    "bytearray": lambda size: bytearray(b"\xee" * size),
+    "memoryview": lambda size: memoryview(bytearray(b"\xee" * (size + 2)))[1:-1],
+    "array": lambda size: array.array("B", b"\xee" * size),
+    "mmap": lambda size: _filled(mmap(-1, size)),
+    "SecureMemory": lambda size: SecureMemory.from_bytes(b"\xee" * size),
+}
+
+
+def _filled(mapped: mmap) -> mmap:
+    mapped[:] = b"\xee" * len(mapped)
+    return mapped
+
+
+def _content(buffer: Any) -> bytes:
+    return buffer.read() if isinstance(buffer, SecureMemory) else bytes(memoryview(buffer))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("kind", BUFFERS)
+@pytest.mark.parametrize("size", [0, 1, 5, 20_000])
+def test_decrypt_into(name: Any, kind: str, size: int) -> None:
+    """The plaintext stands at the start of the buffer, the rest is left alone, and its length is returned."""
+    key = CryptoKey.generate(algorithm=name)
+    plaintext = bytes(number % 251 for number in range(size))
+    ct = encrypt_data(plaintext, key, b"about")
+    for room in (max(size, 1), size + 9):
+        buffer = BUFFERS[kind](room)
+        assert decrypt_into(ct, key, buffer, b"about") == size
+        assert _content(buffer) == plaintext + b"\xee" * (room - size)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_failed_decrypt_into(name: Any, kind: str) -> None:
+    """No byte of the plaintext is in the buffer: not of a forged message, nor one under a destroyed key."""
+    for size in (40, 20_000):
+        key = CryptoKey.generate(algorithm=name)
+        ct = encrypt_data(b"s" * size, key)
+        buffer = BUFFERS[kind](size)
+        with pytest.raises(DecryptionError):
+            decrypt_into(ct._replace(ciphertext=ct.ciphertext[:-1] + bytes([ct.ciphertext[-1] ^ 1])), key, buffer)
+        assert _content(buffer) in (bytes(size), b"\xee" * size)
+        before = _content(buffer)
+        with pytest.raises(ValueError, match=f"buffer of {size} bytes is too short for {size + 1}"):
+            decrypt_into(encrypt_data(b"s" * (size + 1), key), key, buffer)
+        key.destroy()
+        with pytest.raises(SecureMemoryClosed, match="key is closed"):
+            decrypt_into(ct, key, buffer)
+        assert _content(buffer) == before
+
+
+def test_decrypt_into_closed_memory() -> None:
+    """What is closed is named: the memory, and not the key."""
+    for length in LENGTHS:
+        key, memory = CryptoKey.generate(length), SecureMemory(8)
+        memory.close()
+        with pytest.raises(SecureMemoryClosed, match="secure memory is closed"):
+            decrypt_into(encrypt_data(b"x" * 8, key), key, memory)
+
+
+def test_decrypt_into_takes_buffers_only() -> None:
+    """A ciphertext of the right size does not replace a key, its schedule or a cell; nor what may not be written."""
     key, other, cell = CryptoKey(bytes(32)), CryptoKey(bytes(range(32))), CypherCell(b"b" * 32)
-    for target, size in ((other, 544), (CryptoKey(bytes(16)), 16), (cell, 32), (bytearray(32), 32)):
-        with pytest.raises(TypeError, match="memory must be a SecureMemory"):
-            decrypt_into(target, encrypt_data(b"x" * size, key), key)  # type: ignore[arg-type]
+    short = CryptoKey(bytes(16))
+    with other.borrow() as view:
+        targets: list[tuple[Any, int]] = [(other, 544), (other, 32), (short, 16), (cell, 32), (view, 32)]
+        for target, size in (*targets, (bytes(32), 32), (None, 32), ("text", 4), (memoryview(bytearray(9))[::2], 4)):
+            with pytest.raises(TypeError, match=r"^buffer must be (writable|a contiguous bytes-like object)"):
+                decrypt_into(encrypt_data(b"x" * size, key), key, target)
     assert other.get_bytes() == bytes(range(32))
     assert cell.reveal_bytes() == b"b" * 32

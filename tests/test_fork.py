@@ -64,7 +64,7 @@ def check():
     for ct, key in zip(message, keys):
         assert key.destroyed
         for use in (key.get_bytes, lambda: encrypt(b"x", key), lambda: decrypt(ct, key),
-                    lambda: decrypt_secret(ct, key),
+                    lambda: decrypt_secret(ct, key), lambda: decrypt_into(ct, key, bytearray(99)),
                     lambda: encrypt(bytes(50000), key), lambda: key.borrow().__enter__(), lambda: key.protection):
             error = raises(CellWipedError, use)
             assert isinstance(error, SecureMemoryClosed) and "parent process" in str(error)

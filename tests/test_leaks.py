@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zeroizepy.cell import CypherCell
-from zeroizepy.crypto import CipherText, CryptoKey, decrypt_data, decrypt_secret, encrypt_data
+from zeroizepy.crypto import CipherText, CryptoKey, decrypt_data, decrypt_into, decrypt_secret, encrypt_data
 from zeroizepy.memory import SecureMemory
 from zeroizepy.signing import SigningKey
 
@@ -234,6 +234,7 @@ def failing_actions(holder: Any) -> list[Callable[[], object]]:
             lambda: encrypt_data(None, holder),  # type: ignore[arg-type]
             lambda: decrypt_data(forged, holder),
             lambda: decrypt_secret(forged, holder),
+            lambda: decrypt_into(forged, holder, bytearray(99)),
             lambda: encrypt_data(holder, key, 5),  # type: ignore[arg-type]
         ],
         "Borrow": [lambda: holder.__enter__() and holder.__enter__()],

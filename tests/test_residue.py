@@ -354,7 +354,16 @@ def slots_of_key(slots: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(start, 32 + 512) if size == 32 else (start, size) for start, size in slots]
 
 
-@pytest.mark.parametrize("end", ["live", "destroyed", "decrypt_secret", "long"])
+INTO = """
+opened, buffer = SecureMemory(130), bytearray(128)
+for target in (opened, buffer):
+    assert decrypt_into(ct, key, target, b"extra") == 128
+assert plain.verify(buffer)
+secure_clear(buffer)
+"""
+
+
+@pytest.mark.parametrize("end", ["live", "destroyed", "decrypt_secret", "decrypt_into", "long"])
 def test_encrypt_and_decrypt(child: Child, secret: bytes, end: str) -> None:
     """AES-256: neither key nor schedule nor plaintext outside their slots, while the key lives and afterwards."""
     more, slots_text = "", ", key"
@@ -362,6 +371,8 @@ def test_encrypt_and_decrypt(child: Child, secret: bytes, end: str) -> None:
         more, slots_text = "key.destroy()", ""
     elif end == "decrypt_secret":
         more, slots_text = "opened = decrypt_secret(ct, key, b'extra'); assert plain.verify(opened)", ", key, opened"
+    elif end == "decrypt_into":
+        more, slots_text = INTO, ", key, opened"
     elif end == "long":
         more = "decrypt_data(encrypt_data(bytes(100000), key), key)"
     key = secrets.token_bytes(32)
@@ -380,7 +391,9 @@ def test_short_keys_after_their_end(child: Child, secret: bytes, length: int) ->
     Not looked for: the last round keys, which OpenSSL at times leaves behind in a spilled register.
     """
     key = secrets.token_bytes(length)
-    body = CIPHER.format(length=length, more="key.destroy(); key_cell.wipe(); key_cell = CypherCell(b'')", slots="")
+    body = CIPHER.format(
+        length=length, more=INTO + "key.destroy(); key_cell.wipe(); key_cell = CypherCell(b'')", slots=", opened"
+    )
     with waiting(child, body, feed=key + secret) as (pid, slots, printed):
         nonce, sealed = (bytes.fromhex(part) for part in printed.split())
         assert AESGCM(key).decrypt(nonce, sealed, b"extra") == secret

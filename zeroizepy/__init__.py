@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .crypto import cryptographic_erase_key as cryptographic_erase_key
     from .crypto import decrypt as decrypt
     from .crypto import decrypt_data as decrypt_data
+    from .crypto import decrypt_into as decrypt_into
     from .crypto import decrypt_secret as decrypt_secret
     from .crypto import destroy_key as destroy_key
     from .crypto import encrypt as encrypt
@@ -123,6 +124,7 @@ _HOMES = {
         "cryptographic_erase_key",
         "decrypt",
         "decrypt_data",
+        "decrypt_into",
         "decrypt_secret",
         "destroy_key",
         "encrypt",

@@ -225,11 +225,7 @@ class CypherCell(FromSources):
             ValueError: Too short; nothing was copied and no access counted.
             CellWipedError, CellExpiredError: As `reveal`.
         """
-        with _lib.as_buffer(buffer, "buffer") as target:
-            if memoryview(buffer).readonly:
-                raise TypeError(f"buffer must be writable; {type(buffer).__name__} is not")
-            if len(target) < self._size:
-                raise ValueError(f"buffer of {len(target)} bytes is too short for {self._size}")
+        with _lib.as_target(buffer, self._size) as target:
             status = _lib.core(self._size, "take")(self._handle, target, self._size)
         if status != lib.ZPY_OK:
             _lib.raise_status(status)

@@ -32,6 +32,7 @@ __all__ = [
     "cryptographic_erase_key",
     "decrypt",
     "decrypt_data",
+    "decrypt_into",
     "decrypt_secret",
     "destroy_key",
     "encrypt",
@@ -235,16 +236,51 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     return memory
 
 
-def decrypt_into(memory: SecureMemory, ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> None:
-    """The same into secure memory of the plaintext's size. When this raises, that holds nothing or what it held.
+def decrypt_into(
+    ct: CipherText, key: CryptoKey, buffer: Buffer | SecureMemory, associated_data: Buffer | None = None
+) -> int:
+    """Decrypt to the start of a buffer that can be wiped; the plaintext is at no time `bytes`.
+
+    Takes what `decrypt_data` does, and:
+
+    Args:
+        buffer: Contiguous and writable, such as a bytearray, an mmap or a borrowed SecureMemory view; or a SecureMemory
+            itself. At least as long as the plaintext; what is behind that stays as it is.
+
+    Returns:
+        The bytes of plaintext.
 
     Raises:
-        TypeError: `memory` is something else: a cell or a key must not become what a ciphertext says.
+        TypeError: As `decrypt_data`, or neither of these: a cell or a key must not become what a ciphertext says.
+        ValueError: As `decrypt_data`, or too short; nothing was decrypted then.
+        DecryptionError, SecureMemoryClosed: As `decrypt_data`. No plaintext is in the buffer: its start holds what it
+            held, or zeros.
+
+    With a key whose `protection.schedule_locked` is False, OpenSSL returns the plaintext as `bytes` first; that object
+    is wiped.
+
+    Does not reach: ordinary memory that a buffer lies in, which can be swapped and is the caller's to wipe; other
+    threads that look at it before this returns, when what stands there may not be authentic.
     """
-    if not isinstance(memory, SecureMemory):
-        raise TypeError(f"memory must be a SecureMemory, not {type(memory).__name__}")
     nonce, sealed = _check_ciphertext(ct, key)
-    _decrypt_into(memory, nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
+    extra = _public_bytes(associated_data, "associated_data")
+    size = len(sealed) - key._algorithm.tag_bytes
+    if isinstance(buffer, SecureMemory):
+        if len(buffer) < size:
+            raise ValueError(f"buffer of {len(buffer)} bytes is too short for {size}")
+        _decrypt_into(buffer, nonce, sealed, key, extra)
+        return size
+    with _lib.as_target(buffer, size) as target:
+        if not key._algorithm.core:
+            plaintext = _decrypt_openssl(nonce, sealed, key, extra)
+            ffi.memmove(target, plaintext, size)
+            _lib.wipe_bytes(plaintext)
+            return size
+        run = _decrypt_short if len(sealed) + len(extra) < _LONG_BYTES else lib.zpy_aead_decrypt
+        status = run(key._core, sealed, len(sealed), extra, len(extra), nonce, target)
+    if status:
+        _fail(status, key)
+    return size
 
 
 def _decrypt_into(memory: SecureMemory, nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> None:
@@ -257,7 +293,9 @@ def _decrypt_into(memory: SecureMemory, nonce: bytes, sealed: bytes, key: Crypto
         return
     status = lib.zpy_aead_decrypt_into(key._core, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
     if status != lib.ZPY_OK:
-        fail_key(status)
+        if memory.closed:
+            _lib.raise_closed(lib.zpy_cell_state(memory._handle), "secure memory")
+        _fail(status, key)
 
 
 # ---- OpenSSL, for what libsodium's AES-256-GCM does not cover ----

@@ -92,13 +92,20 @@ test_messages(struct form const *form, uint32_t options)
     CHECK_EQUAL(key.refused, 8 * (sample.sealed_bytes + form->nonce_bytes + sizeof sample.ad));
 
     uint64_t const target = made(zpy_cell_create(NULL, MESSAGE_BYTES, options, 0, 0));
+    uint64_t const longer = made(zpy_cell_create(NULL, MESSAGE_BYTES + 1, options, 0, 0));
     uint64_t const shorter = made(zpy_cell_create(NULL, MESSAGE_BYTES - 1, options, 0, 0));
     CHECK_EQUAL(zpy_aead_decrypt_into(&key, sample.sealed, sample.sealed_bytes, sample.ad, sizeof sample.ad, sample.nonce, target),
                 ZPY_OK);
     CHECK_EQUAL(zpy_cell_verify(target, sample.plain, MESSAGE_BYTES), 1);
     CHECK_EQUAL(zpy_aead_decrypt_into(&key, sample.sealed, sample.sealed_bytes, sample.ad, sizeof sample.ad, sample.nonce, shorter),
                 ZPY_RANGE);
+    CHECK_EQUAL(zpy_aead_decrypt_into(&key, sample.sealed, sample.sealed_bytes, sample.ad, sizeof sample.ad, sample.nonce, longer),
+                ZPY_OK);
+    uint8_t padded[MESSAGE_BYTES + 1] = {0};
+    memcpy(padded, sample.plain, MESSAGE_BYTES);
+    CHECK_EQUAL(zpy_cell_verify(longer, padded, sizeof padded), 1);
     CHECK_EQUAL(zpy_cell_wipe(target), ZPY_OK);
+    CHECK_EQUAL(zpy_cell_wipe(longer), ZPY_OK);
     CHECK_EQUAL(zpy_cell_wipe(shorter), ZPY_OK);
 
     CHECK_EQUAL(zpy_cell_wipe(key.cell), ZPY_OK);

@@ -288,7 +288,7 @@ class EncryptedFile(io.RawIOBase):
             self._cache.zero()
         else:
             sealed = self._read_block(index)
-            decrypt_into(self._cache, CipherText(nonce, sealed), self._key, self._associated_data(index))
+            decrypt_into(CipherText(nonce, sealed), self._key, self._cache, self._associated_data(index))
         self._index = index
 
     def _store(self) -> None:
