@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pytest
 from zeroizepy.cell import CypherCell
 from zeroizepy.chunked import EncryptedReader, EncryptedWriter, decrypt_file, encrypt_file, ends
 from zeroizepy.crypto import CryptoKey
-from zeroizepy.exceptions import CellWipedError, DecryptionError, SecureMemoryClosed
+from zeroizepy.exceptions import CellExpiredError, CellWipedError, DecryptionError, SecureMemoryClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,7 +297,7 @@ def test_progress(tmp_path: Path, plain: Path, key: CryptoKey) -> None:
     assert {total for _, total in steps} == {len(DATA)}
     steps.clear()
     decrypt_file(tmp_path / "sealed", io.BytesIO(), key, progress=lambda *step: steps.append(step))
-    assert steps[-1] == (tmp_path / "sealed").stat().st_size == steps[-1][1] or steps[-1][0] == steps[-1][1]
+    assert steps[-1] == ((tmp_path / "sealed").stat().st_size,) * 2
 
 
 def test_a_destroyed_key_touches_nothing(tmp_path: Path, plain: Path, sealed: Path, key: CryptoKey) -> None:
@@ -305,10 +306,26 @@ def test_a_destroyed_key_touches_nothing(tmp_path: Path, plain: Path, sealed: Pa
     with pytest.raises(SecureMemoryClosed):
         decrypt_file(sealed, tmp_path / "out", key, progress=lambda *_: key.destroy())
     assert names(tmp_path) == before
-    for call in (encrypt_file, decrypt_file):
-        with pytest.raises(SecureMemoryClosed):
-            call(plain if call is encrypt_file else sealed, tmp_path / "out", key)
+    expired = CryptoKey.generate(ttl_sec=0.01)
+    while not expired.destroyed:
+        time.sleep(0.01)
+    (tmp_path / "old").write_bytes(b"old")
+    before = {*before, "old"}
+    calls: list[Callable[[CryptoKey, Path], object]] = [
+        lambda key, out: encrypt_file(plain, out, key, overwrite=True),
+        lambda key, out: decrypt_file(sealed, out, key, overwrite=True),
+        lambda key, out: EncryptedWriter(out, key, overwrite=True),
+        lambda key, out: key.save(out, wrapping_key=CryptoKey(bytes(32)), overwrite=True),
+        lambda key, out: CryptoKey(bytes(32)).save(out, wrapping_key=key, overwrite=True),
+    ]
+    for call in calls:
+        for out in ("out", "old"):
+            with pytest.raises(SecureMemoryClosed, match=r"^key is closed$"):
+                call(key, tmp_path / out)
+            with pytest.raises(CellExpiredError, match=r"^key expired$"):
+                call(expired, tmp_path / out)
     assert names(tmp_path) == before
+    assert (tmp_path / "old").read_bytes() == b"old"
 
 
 # ---- pipes ----

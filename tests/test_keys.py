@@ -26,7 +26,7 @@ from zeroizepy.crypto import (
     decrypt_secret,
     encrypt_data,
 )
-from zeroizepy.exceptions import DecryptionError, NonceLimitError, SecureMemoryClosed
+from zeroizepy.exceptions import CellExpiredError, DecryptionError, NonceLimitError, SecureMemoryClosed
 from zeroizepy.memory import SecureMemory, stats
 
 pytestmark = pytest.mark.usefixtures("no_leftover_cells")
@@ -94,7 +94,7 @@ def test_a_refused_key_costs_a_cell_no_access() -> None:
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("tier", TIERS)
 def test_deadline(tier: Any, length: int) -> None:
-    """The key ends by itself; every use says that it expired."""
+    """The key ends by itself; every use says that it expired, with the error of keys and that of expired cells."""
     key = CryptoKey.generate(length, tier=tier, ttl_sec=3600)
     assert 3500 < (key.expires_in or 0) <= 3600
     assert CryptoKey.generate(length).expires_in is None
@@ -103,8 +103,9 @@ def test_deadline(tier: Any, length: int) -> None:
         time.sleep(0.01)
     assert key.expires_in == 0
     for use in (key.get_bytes, lambda: encrypt_data(b"message", key), lambda: key.key_id):
-        with pytest.raises(SecureMemoryClosed, match=r"^key (expired|is closed)$"):
+        with pytest.raises(CellExpiredError, match=r"^key expired$") as caught:
             use()
+        assert isinstance(caught.value, SecureMemoryClosed)
 
 
 # ---- names ----

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .exceptions import ProtectionError as ProtectionError
     from .exceptions import SecureMemoryClosed as SecureMemoryClosed
     from .exceptions import SecureMemoryError as SecureMemoryError
+    from .exceptions import SecureMemoryExpired as SecureMemoryExpired
     from .exceptions import SecureMemoryWarning as SecureMemoryWarning
     from .exceptions import SecureWipeError as SecureWipeError
     from .exceptions import SignatureError as SignatureError
@@ -159,6 +160,7 @@ _HOMES = {
         "ProtectionError",
         "SecureMemoryClosed",
         "SecureMemoryError",
+        "SecureMemoryExpired",
         "SecureMemoryWarning",
         "SecureWipeError",
         "SignatureError",

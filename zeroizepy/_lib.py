@@ -14,6 +14,7 @@ from .exceptions import (
     ProtectionError,
     SecureMemoryClosed,
     SecureMemoryError,
+    SecureMemoryExpired,
     SecureMemoryWarning,
 )
 
@@ -149,7 +150,7 @@ def raise_closed(status: int, what: str) -> NoReturn:
     if status == lib.ZPY_FORKED:
         raise SecureMemoryClosed(f"{what} belongs to the parent process; create it after the fork")
     if status == lib.ZPY_EXPIRED:
-        raise SecureMemoryClosed(f"{what} expired")
+        raise SecureMemoryExpired(f"{what} expired")
     if status == lib.ZPY_WIPED:
         raise SecureMemoryClosed(f"{what} is closed")
     raise_status(status)

@@ -93,7 +93,7 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
 
     Raises:
         TypeError: A wrong argument.
-        SecureMemoryClosed: The key is destroyed or expired, or was while this ran.
+        SecureMemoryClosed: The key is destroyed, or was while this ran; SecureMemoryExpired when its time is over.
         NonceLimitError: An AES-GCM key object that encrypted 2^32 messages already.
         ValueError: A message too long for the algorithm (64 GiB for AES-GCM, 256 GiB for XChaCha20-Poly1305).
 

@@ -33,6 +33,7 @@ __all__ = [
     "ScanControlError",
     "SecureMemoryClosed",
     "SecureMemoryError",
+    "SecureMemoryExpired",
     "SecureMemoryWarning",
     "SecureWipeError",
     "SignatureError",
@@ -73,6 +74,10 @@ class SecureMemoryError(ZeroizeError):
 
 class SecureMemoryClosed(SecureMemoryError, CellWipedError):
     """The memory or key was closed, destroyed, purged, or left behind in the parent process."""
+
+
+class SecureMemoryExpired(SecureMemoryClosed, CellExpiredError):
+    """The key is gone because its time to live is over."""
 
 
 class LockLimitError(SecureMemoryError, MemoryError):

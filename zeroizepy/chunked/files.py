@@ -45,7 +45,7 @@ def encrypt_file(
         TypeError: A wrong argument.
         ValueError: A key of 24 bytes; `dst` is `src`; more than 4 PiB.
         FileExistsError: Something stands at `dst`, and nothing was changed.
-        SecureMemoryClosed: The key is destroyed, or was while this ran.
+        SecureMemoryClosed: The key is destroyed, or was while this ran; SecureMemoryExpired when its time is over.
         LockLimitError: Nothing more can be locked.
         OSError: Reading or writing failed.
 
@@ -114,7 +114,7 @@ def decrypt_file(
         DecryptionError: Another key or other associated data, or `src` is truncated, extended, reordered, changed, or
             no encrypted file; the message says which, as far as it can be known.
         FileExistsError: Something stands at `dst`, and nothing was changed.
-        SecureMemoryClosed: The key is destroyed, or was while this ran.
+        SecureMemoryClosed: The key is destroyed, or was while this ran; SecureMemoryExpired when its time is over.
         LockLimitError: Nothing more can be locked.
         OSError: Reading or writing failed.
 
