@@ -424,10 +424,10 @@ FILL = """
     except FileAccessError as error:
         disarm()
         report = error.report
-        print(errno.errorcode[error.errno], report.bytes_written, path in str(error))
+        print(errno.errorcode[error.errno], report.bytes_written, report.fillers, path in str(error))
     else:
         disarm()
-        print(report.stopped_by, report.bytes_written, report.error)
+        print(report.stopped_by, report.bytes_written, report.fillers, report.error)
     assert (os.listdir(path), descriptors()) == ([], before)
     assert works()
 """
@@ -458,21 +458,37 @@ def test_bad_sectors_beyond_the_limit(auto: Child, shim: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "answer"),
+    ("bad", "answer"),
     [
-        ("pwrite:1:5", "EIO 0 True"),
-        ("pwrite:3:5", "EIO 131072 True"),
-        ("pwrite:3:28", "full 131072 None"),
-        ("pwrite:3:122", "quota 131072 None"),
-        ("pwrite:3:27:once", "limit 1048576 None"),
-        ("pwrite:2:4:once", "limit 1048576 None"),
-        ("pwrite:1:-5000", "limit 1048576 None"),
-        ("fsync:1:5", "EIO 1048576 True"),
-        ("fsync:1:28", "limit 1048576 None"),
+        ("0:1:5", "EIO 0 1 True"),
+        ("131072:1048576:5", "EIO 131072 1 True"),
+        ("131072:1048576:28", "full 131072 1 None"),
+        ("150000:1048576:28", "full 149504 1 None"),  # The last sector that ends before it.
+        ("131072:1048576:122", "quota 131072 1 None"),
+        ("131072:1048576:27", "limit 1048576 8 None"),  # Of eight files that may not be longer.
+        ("0:1048576:27", "file_size 0 1 None"),
     ],
 )
-def test_failing_fill(auto: Child, shim: str, tmp_path: Path, fault: str, answer: str) -> None:
-    """A full disk, quota or file ends the filling or its file; anything else is an error with how far it came."""
+def test_filling_to_a_place(auto: Child, shim: str, tmp_path: Path, bad: str, answer: str) -> None:
+    """Whatever ends the filling, what is reported is all that was written before that place, and not more.
+
+    Two threads write, and may do so in any order: what fails is told by its place and not by the number of the call.
+    """
+    env = {"LD_PRELOAD": shim, "ZPY_BAD_BYTES": bad}
+    assert auto.check(PROGRAM + dedent(FILL), str(tmp_path), env=env).splitlines() == [answer]
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        ("pwrite:2:4:once", "limit 1048576 1 None"),
+        ("pwrite:1:-5000", "limit 1048576 1 None"),
+        ("fsync:1:5", "EIO 1048576 1 True"),
+        ("fsync:1:28", "limit 1048576 1 None"),
+    ],
+)
+def test_filling_to_the_limit(auto: Child, shim: str, tmp_path: Path, fault: str, answer: str) -> None:
+    """Short and interrupted writes are continued; a flush that finds the disk full is no failure, and any other is."""
     assert run(auto, shim, fault, FILL, str(tmp_path)) == [answer]
 
 

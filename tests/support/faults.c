@@ -4,7 +4,9 @@
  * commas. "once" behind a fault ("write:3:4:once") lets only that one occurrence fail. A negative errno -N is not a
  * failure: write and pwrite then move at most N bytes, read at most N. Nothing is counted until zpy_fault_arm(1).
  *
- * ZPY_BAD_BYTES="4096:4608" makes each pread and pwrite that touches these bytes of a file fail with EIO. */
+ * Which call is the second is up to the scheduler where several threads make such calls. ZPY_BAD_BYTES="4096:4608:28" tells
+ * calls apart by place instead: each pread and pwrite that touches these bytes of a file fails with errno 28, or with EIO
+ * when none is given. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -77,9 +79,9 @@ fault(char const *name)
     return 0;
 }
 
-/* Does a call at this offset touch the bytes that cannot be read or written? */
+/* The errno for a call that touches the bytes that cannot be read or written, or 0. */
 static int
-is_bad(off_t offset, size_t length)
+fault_at(off_t offset, size_t length)
 {
     char const *const area = armed ? getenv("ZPY_BAD_BYTES") : NULL;
     if (area == NULL) {
@@ -87,8 +89,9 @@ is_bad(off_t offset, size_t length)
     }
     char *rest;
     long const start = strtol(area, &rest, 10);
-    long const stop = strtol(rest + 1, NULL, 10);
-    return offset < stop && start < offset + (off_t) length;
+    long const stop = strtol(rest + 1, &rest, 10);
+    long const number = *rest == ':' ? strtol(rest + 1, NULL, 10) : EIO;
+    return offset < stop && start < offset + (off_t) length ? (int) number : 0;
 }
 
 #define REAL(name) ((__typeof__(&name)) dlsym(RTLD_NEXT, #name))
@@ -135,7 +138,8 @@ WRAP(void *, mmap, (void *address, size_t length, int mode, int flags, int fd, o
 #define WRAP_IO(name, place, parameters, arguments)                        \
     ssize_t name parameters                                                \
     {                                                                      \
-        int const number = fd > 2 ? is_bad(place, length) ? EIO : fault(#name) : 0; \
+        int const bad = fd > 2 ? fault_at(place, length) : 0;              \
+        int const number = bad == 0 && fd > 2 ? fault(#name) : bad;        \
         if (number > 0) {                                                  \
             errno = number;                                                \
             return -1;                                                     \
