@@ -14,7 +14,7 @@ from zeroizepy.nacl.secret import Aead, SecretBox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-theirs = pytest.importorskip("nacl.secret", reason="PyNaCl is not installed")
+theirs = pytest.importorskip("nacl.secret", reason="needs PyNaCl, which is not installed (the extra: test)")
 
 SIZES = [0, 1, 2, 64, 16383, 16384, 100_000]
 BOXES = pytest.mark.parametrize("name", ["SecretBox", "Aead"])
