@@ -217,7 +217,7 @@ def test_decryptions_are_counted(length: int, size: int) -> None:
             decrypt_data(bad, key)
     assert counts(key) == (2, 3, 2)
     if size:
-        decrypt_secret(good, key).close(), decrypt_into(memory, good, key)
+        decrypt_secret(good, key).close(), decrypt_into(good, key, memory)
         with pytest.raises(DecryptionError):
             decrypt_secret(forged, key)
         assert counts(key) == (2, 5, 3)
