@@ -397,19 +397,47 @@ def test_one_of_two(tmp_path: Path) -> None:
     for wrong in given_with:
         with pytest.raises(TypeError, match="pass either password= or wrapping_key="):
             key.save(path, **wrong)
-        with pytest.raises(TypeError, match="pass either password= or wrapping_key="):
-            CryptoKey.load(path, **wrong)
+    with pytest.raises(TypeError, match="pass either password= or wrapping_key="):
+        CryptoKey.load(path, password=b"password", wrapping_key=key)
     with pytest.raises(TypeError, match="wrapping_key must be a CryptoKey, not bytes"):
         key.save(path, wrapping_key=KEY)  # type: ignore[arg-type]
     key.save(path, wrapping_key=CryptoKey(OTHER))
-    with pytest.raises(ValueError, match="key: is encrypted with a wrapping key"):
-        CryptoKey.load(path, password=b"password")
+    with pytest.raises(TypeError, match="wrapping_key must be a CryptoKey, not bytes"):
+        CryptoKey.load(path, wrapping_key=KEY)  # type: ignore[arg-type]
     key.save(path, password=b"password", overwrite=True, **WEAKEST)
-    with pytest.raises(ValueError, match="key: is encrypted with a password"):
-        CryptoKey.load(path, wrapping_key=key)
     cell = CypherCell(b"password")
     cell.wipe()
     with pytest.raises(CellWipedError, match=r"^Cell is wiped$"):
         CryptoKey.load(path, password=cell)
     with pytest.raises(TypeError, match=r"pass CypherCell\(text\)"):
         CryptoKey.load(path, password="password")  # type: ignore[arg-type]
+
+
+def test_the_wrong_kind_of_opener(tmp_path: Path) -> None:
+    """The error says what the file is encrypted with and what to pass, before an access to a password is counted."""
+    path, key, outer = tmp_path / "key", CryptoKey(KEY), CryptoKey(OTHER)
+    password = CypherCell(b"password", max_reads=1)
+    key.save(path, wrapping_key=outer)
+    with pytest.raises(ValueError, match=r"/key: is encrypted with a wrapping key; pass wrapping_key= instead$"):
+        CryptoKey.load(path, password=password)
+    with pytest.raises(TypeError, match=r"/key: is encrypted with a wrapping key; pass wrapping_key=$"):
+        CryptoKey.load(path)
+    key.save(path, password=b"password", overwrite=True, **WEAKEST)
+    with pytest.raises(ValueError, match=r"/key: is encrypted with a password; pass password= instead$"):
+        CryptoKey.load(path, wrapping_key=outer)
+    with pytest.raises(TypeError, match=r"/key: is encrypted with a password; pass password=$"):
+        CryptoKey.load(path)
+    assert CryptoKey.load(path, password=password).key_id == key.key_id
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_a_raw_key_file(tmp_path: Path, size: int) -> None:
+    """Whatever is given to open it, the error says what takes a raw key, and that does."""
+    path = tmp_path / "raw"
+    path.write_bytes(KEY[:size])
+    path.chmod(0o600)
+    given_with: list[dict[str, Any]] = [{}, {"password": b"password"}, {"wrapping_key": CryptoKey(OTHER)}]
+    for opener in given_with:
+        with pytest.raises(DecryptionError, match=rf"its {size} bytes are a raw one, CryptoKey\(CypherCell.from_file"):
+            CryptoKey.load(path, **opener)
+    assert CryptoKey(CypherCell.from_file(path)).get_bytes() == KEY[:size]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
+from zeroizepy.exceptions import DecryptionError
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import check_flag, option_bits
 
@@ -17,7 +18,7 @@ from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new
 from .file import check_free, read_key_file, write_key_file
 from .kwp import key_length, kwp_open_into, kwp_seal
 from .made import MadeKey
-from .wrap import Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
+from .wrap import MAGIC, Wrapped, check_file_limits, header_for_key, header_for_password, parse, seal, unseal_into
 
 if TYPE_CHECKING:
     from typing import Literal, TypeVar
@@ -252,8 +253,9 @@ class CryptoKey(MadeKey):
             allow_erased: As for `unwrap`.
 
         Raises:
-            TypeError, ValueError: A wrong argument, or a file that others own or may access, or that asks for too much
-                or too little of Argon2id; the message says which.
+            TypeError, ValueError: A wrong argument, such as a password where the file wants a wrapping key, or none, or
+                a file that others own or may access, or that asks for too much or too little of Argon2id; the message
+                says which.
             KeyErasedError: It was erased.
             DecryptionError: Another password or wrapping key; truncated, changed, or no key file. The message says
                 which.
@@ -262,11 +264,14 @@ class CryptoKey(MadeKey):
             LockLimitError: Nothing more can be locked.
         """
         try:
-            _check_one(password, wrapping_key)
+            if password is not None or wrapping_key is not None:
+                _check_one(password, wrapping_key)
             options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             name = os.fsdecode(path)
-            wrapped = parse(read_key_file(name), f"{name}: ")
-            _check_kind(wrapped, password, name)
+            content = read_key_file(name)
+            _check_wrapped(content, name)
+            wrapped = parse(content, f"{name}: ")
+            _check_kind(wrapped, password, wrapping_key, name)
             if wrapping_key is not None:
                 key = cls._open(wrapped, wrapping_key, policy, options, ttl_ns, "loaded")
             else:
@@ -315,9 +320,21 @@ def _check_one(password: object, wrapping_key: object) -> None:
         raise TypeError(f"wrapping_key must be a CryptoKey, not {type(wrapping_key).__name__}")
 
 
-def _check_kind(wrapped: Wrapped, password: object, name: str) -> None:
+def _check_wrapped(content: bytes, name: str) -> None:
+    if len(content) in (16, 24, 32) and not content.startswith(MAGIC):
+        raise DecryptionError(
+            f"{name}: is no wrapped key; if its {len(content)} bytes are a raw one, "
+            "CryptoKey(CypherCell.from_file(path)) takes that"
+        )
+
+
+def _check_kind(wrapped: Wrapped, password: object, wrapping_key: object, name: str) -> None:
+    words = ("password", "password") if wrapped.by_password else ("wrapping key", "wrapping_key")
+    text = f"{name}: is encrypted with a {words[0]}; pass {words[1]}="
+    if password is None and wrapping_key is None:
+        raise TypeError(text)
     if wrapped.by_password != (password is not None):
-        raise ValueError(f"{name}: is encrypted with a {'password' if wrapped.by_password else 'wrapping key'}")
+        raise ValueError(f"{text} instead")
 
 
 def _limits_of(wrapped: Wrapped, name: str) -> tuple[int, int]:
