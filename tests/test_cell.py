@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 import pytest
+from support.lifetimes import in_time, outlive
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import CellError, CellExpiredError, CellWipedError
@@ -262,9 +263,9 @@ def test_the_last_access_lasts_as_long_as_its_block() -> None:
 
 def test_ttl_message_and_type() -> None:
     """After the deadline every use says so; verify is False."""
-    cell = CypherCell(SECRET, ttl_sec=0.02)
-    assert cell.reveal_bytes() == SECRET
-    time.sleep(0.03)
+    cell, seen = in_time(CypherCell.reveal_bytes, SECRET)
+    assert seen == SECRET
+    outlive(cell)
     for use in uses(cell).values():
         with pytest.raises(CellExpiredError, match=r"^TTL expired$"):
             use()
@@ -276,10 +277,13 @@ def test_ttl_message_and_type() -> None:
 @pytest.mark.parametrize("look", ["verify", "compare", "wiped", "reveal_masked"])
 def test_ttl_is_checked_first_by_every_path(look: str) -> None:
     """Whatever is the first to touch the cell after the deadline finds it gone."""
-    cell, other = CypherCell(SECRET, ttl_sec=0.001), CypherCell(SECRET)
-    with cell.borrow() as view:
-        part = view[:]
-    time.sleep(0.005)
+
+    def slice_of(cell: CypherCell) -> memoryview:
+        with cell.borrow() as view:
+            return view[:]
+
+    (cell, part), other = in_time(slice_of, SECRET), CypherCell(SECRET)
+    outlive(cell)
     if look == "verify":
         assert cell.verify(SECRET) is False
     elif look == "wiped":
@@ -288,7 +292,7 @@ def test_ttl_is_checked_first_by_every_path(look: str) -> None:
         with pytest.raises(CellExpiredError, match=r"^TTL expired$"):
             other.compare(cell) if look == "compare" else cell.reveal_masked()
     assert bytes(part) == bytes(len(SECRET))
-    del part, view
+    del part
 
 
 def test_ttl_zero_is_over_at_once() -> None:

@@ -8,10 +8,12 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.lifetimes import LONGEST_S, goes_to_zero, lent_alive, lifetimes
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import CellExpiredError
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
 IDLE = "time.sleep(5)"
 BUSY = "sum(range(10**10))"  # One call into C that holds the GIL for minutes.
 PROGRAM = """
-import time, zeroizepy
+import sys, time, zeroizepy
 from zeroizepy._lib import ffi, lib
-cell = zeroizepy.CypherCell(b"0123456789abcdef" * 2, ttl_sec=0.15)
-deadline = time.clock_gettime(time.CLOCK_BOOTTIME) + cell.expires_in
-print(int(ffi.cast("uintptr_t", lib.zpy_cell_address(cell._handle))), deadline, flush=True)
+cell = zeroizepy.CypherCell(b"0123456789abcdef" * 2, ttl_sec=float(sys.argv[1]))
+earliest = time.clock_gettime(time.CLOCK_BOOTTIME)
+left = cell.expires_in
+latest = time.clock_gettime(time.CLOCK_BOOTTIME)
+address = int(ffi.cast("uintptr_t", lib.zpy_cell_address(cell._handle)))
+print(address, earliest + left, latest + left, flush=True)
 """
 LATE_S = 0.010
 ALARM = signal.SIGRTMAX - 7  # What wakes the thread.
@@ -35,53 +40,85 @@ ALARM = signal.SIGRTMAX - 7  # What wakes the thread.
 
 @pytest.mark.parametrize("work", [IDLE, BUSY], ids=["idle", "busy"])
 def test_bytes_are_zero_at_the_deadline(work: str) -> None:
-    """Seen through /proc/PID/mem, the secret stands until its deadline and is zero within 10 ms of it."""
-    late = []
+    """Seen through /proc/PID/mem, the secret stands until its deadline and is zero within 10 ms of it.
+
+    While the thread had work and no processor does not count. Of five deadlines most have to be kept; a machine that
+    stands still for a while, as a guest may, is given more fives. A thread that looked every 100 ms would still fail.
+    """
+    late: list[float] = []
     for _ in range(5):
+        late += [watch(work) for _ in range(5)]
+        if statistics.median(late[-5:]) < LATE_S:
+            return
+    pytest.fail(f"seconds too late: {late}")
+
+
+def watch(work: str) -> float:
+    """Make a secret in another process, and see it end; how late, in seconds."""
+    for ttl in lifetimes(0.15):
         with subprocess.Popen(
-            [sys.executable, "-I", "-c", PROGRAM + work],
+            [sys.executable, "-I", "-c", PROGRAM + work, str(ttl)],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "ZEROIZEPY_BACKEND": "mlock"},
         ) as child:
             try:
                 assert child.stdout is not None
-                address, deadline = child.stdout.readline().split()
-                late.append(lateness(child.pid, int(address), float(deadline)))
+                address, earliest, latest = child.stdout.readline().split()
+                late = lateness(child.pid, int(address), float(earliest), float(latest))
             finally:
                 child.kill()
-    assert statistics.median(late) < LATE_S, late
+        if late is not None:
+            return late
+    raise AssertionError
 
 
-def lateness(pid: int, address: int, deadline: float) -> float:
-    """Seconds from the deadline until the first look that found zeros."""
+def boottime() -> float:
+    """The clock of deadlines."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def lateness(pid: int, address: int, earliest: float, latest: float) -> float | None:
+    """For how long after the latest that its deadline can be a secret was seen; None when it was not seen before."""
     try:
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     except PermissionError:
         pytest.skip("the memory of a child may not be read here (ptrace_scope)")
+    seen = 0.0  # When the last look began that found the secret.
     try:
-        assert os.pread(memory, 32, address) == b"0123456789abcdef" * 2
         while True:
+            began = boottime()
             content = os.pread(memory, 32, address)
-            now = time.clock_gettime(time.CLOCK_BOOTTIME)
             if content == bytes(32):
-                assert now > deadline - 0.002, "wiped before its time"
-                return now - deadline
-            assert now < deadline + 2, "never wiped"
+                assert boottime() > earliest - 0.002, "wiped before its time"
+                return seen - latest - waited_s(pid) if seen else None
+            assert content == b"0123456789abcdef" * 2
+            seen = began
+            assert began < latest + LONGEST_S, "never wiped"
             time.sleep(0.0005)
     finally:
         os.close(memory)
 
 
+def waited_s(pid: int) -> float:
+    """For how long the thread that keeps deadlines had work and no processor, where the kernel tells."""
+    for task in reapers(pid):
+        with suppress(OSError):
+            return int((task / "schedstat").read_text().split()[1]) / 1e9
+    return 0.0
+
+
+def reapers(pid: int | str) -> list[Path]:
+    """The threads of a process that keep deadlines."""
+    return [path for path in Path(f"/proc/{pid}/task").iterdir() if (path / "comm").read_text() == "zpy-reaper\n"]
+
+
 def test_a_view_reads_zeros_after_the_deadline() -> None:
     """Nothing needs to touch the cell; the last error says why it ended."""
     expired = stats().expiries
-    cell = CypherCell(b"secret", ttl_sec=0.05)
-    with cell.borrow() as view:
-        assert bytes(view) == b"secret"
-        time.sleep(0.15)
-        assert bytes(view) == bytes(6)
-    assert stats().expiries == expired + 1
+    with lent_alive(b"secret") as (cell, view):
+        assert goes_to_zero(view)
+    assert stats().expiries > expired
     with pytest.raises(CellExpiredError, match=r"^TTL expired$"):
         cell.reveal()
 
@@ -104,7 +141,7 @@ def test_cells_wiped_early_do_not_pile_up() -> None:
 def test_one_thread_that_no_signal_reaches() -> None:
     """The thread has all signals blocked, so Python's handlers run where Python expects them; it awaits one."""
     cell = CypherCell(b"x", ttl_sec=100)
-    threads = [path for path in Path("/proc/self/task").iterdir() if (path / "comm").read_text() == "zpy-reaper\n"]
+    threads = reapers("self")
     assert len(threads) == 1
     blocked = (threads[0] / "status").read_text().split("SigBlk:")[1].split()[0]
     # All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
@@ -114,19 +151,22 @@ def test_one_thread_that_no_signal_reaches() -> None:
 
 def test_a_forked_child_keeps_the_deadline_of_an_inherited_cell() -> None:
     """os.fork takes no threads along; the child's own keeps the deadline."""
-    cell = CypherCell(b"secret", ttl_sec=0.2, inherit=True)
-    with cell.borrow() as view:
-        pid = os.fork()
-        if pid == 0:
-            alive = bytes(view) == b"secret"
-            time.sleep(0.4)
-            os._exit(0 if alive and bytes(view) == bytes(6) else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    for ttl in lifetimes():
+        with lent_alive(b"secret", ttl, inherit=True) as (cell, view):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(2 if bytes(view) == bytes(6) else 0 if goes_to_zero(view) else 1)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if status == 2 and cell.wiped:
+                continue  # So late did the child come.
+            assert status == 0
+            return
 
 
 # asleep() waits until the thread sleeps towards a far deadline; kept() is whether a near one is kept, nobody asking.
 ASLEEP = """
 import os, signal, time
+from support.lifetimes import LONGEST_S, goes_to_zero, lent_alive
 from zeroizepy import CypherCell
 ALARM = signal.SIGRTMAX - 7
 far = []
@@ -134,12 +174,8 @@ def asleep():
     far.append(CypherCell(b"x", ttl_sec=3600))
     time.sleep(0.1)
 def kept():
-    with CypherCell(b"secret", ttl_sec=0.2).borrow() as view:
-        assert bytes(view) == b"secret"
-        end = time.monotonic() + 5
-        while bytes(view) != bytes(6) and time.monotonic() < end:
-            time.sleep(0.01)
-        return bytes(view) == bytes(6)
+    with lent_alive(b"secret", 0.2) as (_, view):
+        return goes_to_zero(view)
 def descriptors():
     return {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
             if os.path.lexists(f"/proc/self/fd/{name}")}
