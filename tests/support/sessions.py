@@ -16,6 +16,8 @@ SECRET = b"what the session keeps, 0123456789abcdef\n"
 
 _HEAD = """
 import os, sys, signal, time
+for number in (signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)  # Under nohup the tests ignore the one, and their children would, too.
 from zeroizepy.session import SecureSession
 SECRET = b"what the session keeps, 0123456789abcdef" + bytes([10])
 def ready(*things):
