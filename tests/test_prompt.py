@@ -42,6 +42,7 @@ class Terminal:
     """A program at a pseudo-terminal, and the user's side of it."""
 
     master: int
+    slave: int
     process: subprocess.Popen[str]
     shown: bytes = b""
 
@@ -70,8 +71,10 @@ class Terminal:
         """Wait for the end, which must be a good one. Returns the rest of what was told."""
         rest, errors = self.process.communicate(timeout=TIMEOUT_S)
         assert self.process.returncode == 0, rest + errors
-        while select.select([self.master], [], [], 0.05)[0]:
-            self.shown += os.read(self.master, 4096)
+        end = b"<the end>"  # What a program shows is on its way for a while; this comes behind all of it.
+        os.write(self.slave, end)
+        self.await_shown(end)
+        self.shown = self.shown.removesuffix(end)
         return rest.strip()
 
 
@@ -93,7 +96,7 @@ def terminal(child: Child, body: str) -> Iterator[Terminal]:
         start_new_session=True,
     )
     try:
-        yield Terminal(master, program)
+        yield Terminal(master, slave, program)
     finally:
         program.kill()
         program.communicate()
