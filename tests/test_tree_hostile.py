@@ -147,7 +147,6 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, number: signal.Si
         assert turn < 60
         fill(root, 240)
         left, began = 240, time.monotonic()
-        longest_s = 3.0
         while root.exists() or journal.exists():
             process = subprocess.Popen(
                 Child("auto").command(RUN, str(root), str(journal)),
@@ -173,7 +172,7 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, number: signal.Si
                 assert int(resumed) <= 2 * 24  # Of one batch the names go while the next is overwritten.
             elif process.returncode == 1:
                 assert "KeyboardInterrupt" in error, error
-            assert time.monotonic() < began + 60 + longest_s
+            assert time.monotonic() < began + 900, "it does not come to its end"
         assert not root.exists()
     assert state_of(outside) == before
 
