@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 SECRET_BYTES = 32
 REQUEST_BYTES_MAX = 1024
 CLIENT_TIMEOUT_S = 5.0
+CHECK_TTL_S = 5.0
 LOOK_AROUND_S = 1.0
 """How often an idle worker looks whether its master is still there."""
 RESTART_PAUSE_S = 0.1
@@ -217,7 +218,7 @@ def self_check(workers: int) -> int:
         for name, secret in secrets.items():
             with open(os.path.join(folder, name), "xb") as file, secret.borrow() as view:
                 file.write(view)
-        command = [sys.executable, __file__, "--secrets", folder, "--workers", str(workers), "--ttl", "2"]
+        command = [sys.executable, __file__, "--secrets", folder, "--workers", str(workers), "--ttl", str(CHECK_TTL_S)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 check_server(server, secrets, workers, claim)
@@ -232,7 +233,7 @@ def check_server(
     """The claims, one after the other."""
     lines: Iterator[str] = iter(server.stdout or ())
     port = int(next(line for line in lines if "listening" in line).rpartition(":")[2])
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + CHECK_TTL_S
     signing = secrets["signing"]
 
     what, pid, rest = ask(port, signing, "signing", "hello")

