@@ -212,7 +212,7 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = (*_HOMES, "loaders", "process", "testing")
+_MODULES = (*_HOMES, "loaders", "nacl", "process", "testing")
 
 __all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names are strings.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import sys
 
-from zeroizepy.exceptions import SecureMemoryError
+from zeroizepy.exceptions import SecureMemoryError, ZeroizeError
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ __all__ = [
     "CryptPrefixError",
     "CryptoError",
     "ExportForbiddenError",
+    "InstallError",
     "InvalidkeyError",
     "RuntimeError",
     "TypeError",
@@ -27,7 +28,7 @@ __all__ = [
     "ensure",
 ]
 
-WAS_IMPORTED = "nacl" in sys.modules
+WAS_IMPORTED = sys.modules.get("nacl") is not None
 """Whether somebody else had imported PyNaCl before this module did."""
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class UnavailableError(RuntimeError, _UnavailableError):
 
 class ExportForbiddenError(CryptoError, SecureMemoryError):
     """A key was asked for its bytes after `zeroizepy.nacl.forbid_export()`."""
+
+
+class InstallError(ZeroizeError, ImportError):
+    """`zeroizepy.nacl.install()` came after PyNaCl had been imported."""
 
 
 def ensure(cond: bool, *args: object, raising: type[Exception] = AssertionError) -> None:
