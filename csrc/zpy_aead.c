@@ -32,6 +32,7 @@ struct cipher {
     size_t tag_bytes;
     uint64_t most_bytes;
     uint64_t most_messages;
+    void (*expand)(uint8_t *cell_bytes); /* Null where nothing is made of the key. */
     /* 0 or, when the message was forged, something else. */
     int (*seal)(uint8_t const *cell_bytes, struct message const *message);
     int (*open)(uint8_t const *cell_bytes, struct message const *message);
@@ -43,6 +44,13 @@ static crypto_aead_aes256gcm_state const *
 schedule_of(uint8_t const *cell_bytes)
 {
     return (crypto_aead_aes256gcm_state const *) (void const *) (cell_bytes + KEY_BYTES);
+}
+
+static void
+expand_gcm(uint8_t *cell_bytes)
+{
+    crypto_aead_aes256gcm_state *const schedule = (crypto_aead_aes256gcm_state *) (void *) (cell_bytes + KEY_BYTES);
+    (void) crypto_aead_aes256gcm_beforenm(schedule, cell_bytes); /* Cannot fail on a CPU that has AES: see cipher_of(). */
 }
 
 static int
@@ -66,6 +74,7 @@ static struct cipher const gcm = {
     .tag_bytes = crypto_aead_aes256gcm_ABYTES,
     .most_bytes = crypto_aead_aes256gcm_MESSAGEBYTES_MAX,
     .most_messages = GCM_MESSAGES,
+    .expand = expand_gcm,
     .seal = seal_gcm,
     .open = open_gcm,
 };
@@ -187,29 +196,6 @@ zpy_key_is_supported(int algorithm)
 
 /* ---- keys ---- */
 
-static int
-fill_key(uint64_t cell, struct cipher const *cipher, uint8_t const *key, bool random)
-{
-    uint8_t *bytes;
-    size_t length;
-    int status = zpy_cell_pin(cell, true, &bytes, &length);
-    if (status != ZPY_OK) {
-        return status;
-    }
-    if (random) {
-        randombytes_buf(bytes, KEY_BYTES);
-    } else {
-        memcpy(bytes, key, KEY_BYTES);
-    }
-    if (cipher == &gcm) {
-        crypto_aead_aes256gcm_state *const schedule = (crypto_aead_aes256gcm_state *) (void *) (bytes + KEY_BYTES);
-        status = crypto_aead_aes256gcm_beforenm(schedule, bytes) == 0 ? ZPY_OK : ZPY_UNSUPPORTED;
-        zpy_registers_clear_after_cipher();
-    }
-    int const state = zpy_cell_unpin(cell);
-    return status != ZPY_OK ? status : state;
-}
-
 int64_t
 zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns)
 {
@@ -217,16 +203,14 @@ zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uin
     if (cipher == NULL) {
         return -ZPY_UNSUPPORTED;
     }
-    int64_t const cell = zpy_cell_create(NULL, cipher->cell_bytes, options & ~(uint32_t) ZPY_RANDOM, ttl_ns, 0);
-    if (cell < 0) {
-        return cell;
+    struct zpy_content const content = {.data = bytes, .length = KEY_BYTES, .expand = cipher->expand};
+    int64_t const cell = zpy_cell_create_from(&content, cipher->cell_bytes, options, ttl_ns, 0);
+    if (cipher->expand != NULL) {
+        zpy_registers_clear_after_cipher();
     }
-    int const status = fill_key((uint64_t) cell, cipher, bytes, (options & ZPY_RANDOM) != 0);
-    if (status != ZPY_OK) {
-        (void) zpy_cell_wipe((uint64_t) cell); /* The key could not be made; why is in status. */
-        return -(int64_t) status;
+    if (cell > 0) {
+        *key_out = (struct zpy_key){.cell = (uint64_t) cell, .algorithm = algorithm};
     }
-    *key_out = (struct zpy_key){.cell = (uint64_t) cell, .algorithm = algorithm};
     return cell;
 }
 

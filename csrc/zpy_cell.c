@@ -5,14 +5,14 @@
 #include <string.h>
 
 int64_t
-zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
+zpy_cell_create_from(struct zpy_content const *content, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
 {
     if (!zpy_pages_same_process()) {
         return -ZPY_FORKED; /* A child of a raw clone(): its heap and lock are in an unknown state. */
     }
     struct zpy_entry made = {.length = length, .inherit = (options & ZPY_INHERIT) != 0};
     zpy_lock();
-    int const status = zpy_entry_hold(&made, data, options);
+    int const status = zpy_entry_hold(&made, content, options);
     int64_t const answer = status == ZPY_OK ? zpy_entry_publish(&made, ttl_ns, max_reads) : -(int64_t) status;
     if (answer > 0 && made.tier == ZPY_TIER_SEALED) {
         (void) zpy_entry_veil(zpy_entry_find((uint64_t) answer)); /* Encrypts, which cannot fail. */
@@ -27,6 +27,12 @@ zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t t
         return -ZPY_SYSTEM;
     }
     return answer;
+}
+
+int64_t
+zpy_cell_create(uint8_t const *data, size_t length, uint32_t options, uint64_t ttl_ns, uint32_t max_reads)
+{
+    return zpy_cell_create_from(&(struct zpy_content){.data = data, .length = length}, length, options, ttl_ns, max_reads);
 }
 
 /* ---- end ---- */

@@ -70,7 +70,7 @@ int zpy_entry_destroy(struct zpy_entry *entry);
 void zpy_entry_shed(struct zpy_entry *entry);
 int zpy_entry_release(struct zpy_entry *entry);
 /* Give a new entry its memory, filled. May take the lock away and back. */
-int zpy_entry_hold(struct zpy_entry *entry, uint8_t const *data, uint32_t options);
+int zpy_entry_hold(struct zpy_entry *entry, struct zpy_content const *content, uint32_t options);
 /* Give a closed sealed cell a slot to be opened into. May take the lock away and back, so look the cell up again. */
 int zpy_entry_make_room(uint64_t cell);
 /* The pages that a cell's protection is that of. */

@@ -180,29 +180,32 @@ zpy_hold_unmap(struct zpy_own_pages *taken)
 /* ---- begin ---- */
 
 static void
-fill(uint8_t *target, uint8_t const *data, size_t length, uint32_t options)
+fill(uint8_t *target, struct zpy_content const *content, uint32_t options)
 {
     if ((options & ZPY_RANDOM) != 0) {
-        randombytes_buf(target, length);
-    } else if (data != NULL && length > 0) {
-        memcpy(target, data, length);
+        randombytes_buf(target, content->length);
+    } else if (content->data != NULL && content->length > 0) {
+        memcpy(target, content->data, content->length);
+    }
+    if (content->expand != NULL) {
+        content->expand(target);
     }
 }
 
 static int
-hold_slot(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
+hold_slot(struct zpy_entry *entry, struct zpy_content const *content, uint32_t options)
 {
     int const status = zpy_arena_obtain(entry->length, zpy_shelf(entry->inherit, false), &entry->slot);
     if (status == ZPY_OK) {
         entry->data = entry->slot->data;
-        fill(entry->data, data, entry->length, options);
+        fill(entry->data, content, options);
     }
     return status;
 }
 
 /* A new sealed cell begins open, so that its first veil encrypts it. */
 static int
-hold_sealed(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
+hold_sealed(struct zpy_entry *entry, struct zpy_content const *content, uint32_t options)
 {
     int status = zpy_seal_ensure(entry->inherit);
     if (status != ZPY_OK) {
@@ -222,7 +225,7 @@ hold_sealed(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
         return status;
     }
     entry->data = entry->slot->data;
-    fill(entry->data, data, entry->length, options);
+    fill(entry->data, content, options);
     entry->opens = 1;
     entry->is_changed = true;
     return ZPY_OK;
@@ -231,7 +234,7 @@ hold_sealed(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
 /* Map, fill and close own pages, which takes a while and is done without the lock. The bytes end where the guard begins,
  * down to the alignment, so that an overrun faults. */
 static int
-prepare_own(struct zpy_own_pages *own, struct zpy_entry *entry, uint8_t const *data, uint32_t options)
+prepare_own(struct zpy_own_pages *own, struct zpy_entry *entry, struct zpy_content const *content, uint32_t options)
 {
     size_t const aligned = (entry->length + ZPY_ALIGN - 1) / ZPY_ALIGN * ZPY_ALIGN;
     int status = zpy_pages_map(own->pages.bytes, entry->inherit, &own->pages);
@@ -239,7 +242,7 @@ prepare_own(struct zpy_own_pages *own, struct zpy_entry *entry, uint8_t const *d
         return status;
     }
     entry->data = own->pages.base + (own->pages.bytes - aligned);
-    fill(entry->data, data, entry->length, options);
+    fill(entry->data, content, options);
     status = zpy_pages_protect(&own->pages, false);
     if (status != ZPY_OK) {
         int const saved = errno;
@@ -251,7 +254,7 @@ prepare_own(struct zpy_own_pages *own, struct zpy_entry *entry, uint8_t const *d
 }
 
 static int
-hold_own(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
+hold_own(struct zpy_entry *entry, struct zpy_content const *content, uint32_t options)
 {
     struct zpy_own_pages *const own = calloc(1, sizeof *own);
     size_t const bytes = zpy_pages_round(entry->length > 0 ? entry->length : 1);
@@ -266,7 +269,7 @@ hold_own(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
     own->pages.bytes = bytes;
     uint32_t const wipes = zpy_registry_wipes();
     zpy_unlock();
-    status = prepare_own(own, entry, data, options);
+    status = prepare_own(own, entry, content, options);
     int const saved = errno;
     zpy_lock();
     if (status == ZPY_OK && zpy_registry_wipes() != wipes) {
@@ -285,20 +288,20 @@ hold_own(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
 }
 
 int
-zpy_entry_hold(struct zpy_entry *entry, uint8_t const *data, uint32_t options)
+zpy_entry_hold(struct zpy_entry *entry, struct zpy_content const *content, uint32_t options)
 {
     /* With the first secret, while pages can still be locked. The cell at hand may well do without, whatever this answers. */
     (void) zpy_seal_ensure(false);
     if ((options & ZPY_ISOLATED) != 0 || entry->length > ZPY_SLOT_MAX) {
         entry->tier = ZPY_TIER_ISOLATED;
-        return hold_own(entry, data, options);
+        return hold_own(entry, content, options);
     }
     if ((options & ZPY_SEALED) != 0) {
         entry->tier = ZPY_TIER_SEALED;
-        return hold_sealed(entry, data, options);
+        return hold_sealed(entry, content, options);
     }
     entry->tier = ZPY_TIER_PACKED;
-    return hold_slot(entry, data, options);
+    return hold_slot(entry, content, options);
 }
 
 int

@@ -191,6 +191,16 @@ void zpy_lock_let_others(void);
 void zpy_lock_series(bool goes_on);
 /* Has a fatal signal's handler zeroed everything since this thread took the lock? */
 bool zpy_lock_missed_wipe(void);
+/* What a new cell begins with; the rest of it is zeros. */
+struct zpy_content {
+    uint8_t const *data; /* Null: random with ZPY_RANDOM, else zeros. */
+    size_t length;
+    void (*expand)(uint8_t *cell_bytes); /* Null, or what makes the rest of it, short enough for the lock. */
+};
+
+/* As zpy_cell_create, for such content. */
+int64_t zpy_cell_create_from(struct zpy_content const *content, size_t length, uint32_t options, uint64_t ttl_ns,
+                             uint32_t max_reads);
 /* Pin a live cell for work outside the lock; on ZPY_OK that ends with zpy_cell_unpin. Who writes to the bytes says so, or a
  * sealed cell forgets it. */
 int zpy_cell_pin(uint64_t cell, bool will_write, uint8_t **data_out, size_t *length_out);

@@ -63,7 +63,10 @@ class CipherText(NamedTuple):
 
 # Looked up once, and past the NamedTuple's own constructor: on short messages this is a fifth of the time.
 _encrypt_short, _decrypt_short = lib.zpy_key_encrypt, lib.zpy_key_decrypt
+_encrypt_long, _decrypt_long = lib.zpy_aead_encrypt, lib.zpy_aead_decrypt
 _new_tuple = tuple.__new__
+_ZERO = b"\0"
+"""`_ZERO * n` is a new object, for any n > 1, and half the time of `bytes(n)` where that is small."""
 
 
 def _public_bytes(data: Any, name: str) -> bytes:
@@ -107,11 +110,11 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     try:
         if type(plaintext) is bytes and type(key) is CryptoKey and associated_data is None:
             # The common case: one call into the core and nothing else. Why it failed is found out below.
-            _, _, _, nonce_bytes, tag_bytes, core = key._algorithm
+            algorithm = key._algorithm
             size = len(plaintext)
-            if core and size < _LONG_BYTES:
+            if algorithm.core and size < _LONG_BYTES:
                 # The core fills both objects before anybody else has seen them.
-                nonce, out = bytes(nonce_bytes), bytes(size + tag_bytes)
+                nonce, out = _ZERO * algorithm.nonce_bytes, _ZERO * (size + algorithm.tag_bytes)
                 if not _encrypt_short(key._core, plaintext, size, b"", 0, nonce, out):
                     return _new_tuple(CipherText, (nonce, out))
         return _encrypt_any(plaintext, key, _public_bytes(associated_data, "associated_data"))
@@ -133,12 +136,12 @@ def _encrypt_any(plaintext: Any, key: CryptoKey, extra: bytes) -> CipherText:
 
 
 def _encrypt(source: Any, key: CryptoKey, extra: bytes) -> CipherText:
-    _, _, _, nonce_bytes, tag_bytes, core = key._algorithm
-    if not core:
+    algorithm = key._algorithm
+    if not algorithm.core:
         return _encrypt_openssl(source, key, extra)
     size = len(source)
-    nonce, out = bytes(nonce_bytes), bytes(size + tag_bytes)  # As above.
-    run = _encrypt_short if size + len(extra) < _LONG_BYTES else lib.zpy_aead_encrypt
+    nonce, out = bytes(algorithm.nonce_bytes), bytes(size + algorithm.tag_bytes)  # As above.
+    run = _encrypt_short if size + len(extra) < _LONG_BYTES else _encrypt_long
     status = run(key._core, source, size, extra, len(extra), nonce, out)
     if status:
         _fail(status, key)
@@ -192,11 +195,11 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
     if type(ct) is CipherText and type(key) is CryptoKey and associated_data is None:
         # As in encrypt_data.
         nonce, sealed = ct
-        _, _, _, nonce_bytes, tag_bytes, core = key._algorithm
-        if core and type(nonce) is bytes and type(sealed) is bytes and len(nonce) == nonce_bytes:
+        algorithm = key._algorithm
+        if algorithm.core and type(nonce) is bytes and type(sealed) is bytes and len(nonce) == algorithm.nonce_bytes:
             size = len(sealed)
-            if tag_bytes + 1 < size < _LONG_BYTES:
-                plaintext = bytes(size - tag_bytes)
+            if algorithm.tag_bytes + 1 < size < _LONG_BYTES:
+                plaintext = _ZERO * (size - algorithm.tag_bytes)
                 status = _decrypt_short(key._core, sealed, size, b"", 0, nonce, plaintext)
                 if not status:
                     return plaintext
@@ -209,7 +212,7 @@ def _decrypt(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> bytes
     if not key._algorithm.core:
         return _decrypt_openssl(nonce, sealed, key, extra)
     size = len(sealed)
-    run = _decrypt_short if size + len(extra) < _LONG_BYTES else lib.zpy_aead_decrypt
+    run = _decrypt_short if size + len(extra) < _LONG_BYTES else _decrypt_long
 
     def decrypt(_handle: int, out: Any, _size: int) -> int:
         return int(run(key._core, sealed, size, extra, len(extra), nonce, out))

@@ -13,7 +13,7 @@ from .slots import (
     COUNTED,
     WRITABLE,
     Borrow,
-    Holder,
+    SlottedHolder,
     can_borrow,
     check_size,
     lend,
@@ -51,7 +51,7 @@ def _fail_closed(status: int) -> NoReturn:
     _lib.raise_closed(status, "secure memory")
 
 
-class SecureMemory(Holder):
+class SecureMemory(SlottedHolder):
     """A buffer of fixed size for a secret, zero at first, wiped by `close()`, a `with` block, or its deletion.
 
     Up to 4096 bytes it is a slot in shared locked pages; above that, or with `tier="isolated"`, it has pages of its own

@@ -10,7 +10,7 @@ from ._lib import ffi, lib
 from .cell import CypherCell
 from .durable import new_private_file, open_private_file
 from .exceptions import SignatureError
-from .slots import Holder, can_borrow, lend, option_bits, protection_of
+from .slots import Holder, SlottedHolder, can_borrow, lend, option_bits, protection_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,7 +33,7 @@ def _fail_key(status: int) -> NoReturn:
     _lib.raise_closed(status, "signing key")
 
 
-class SigningKey(Holder):
+class SigningKey(SlottedHolder):
     """An Ed25519 key in one locked slot: made by `generate`, `from_seed` or `load`, wiped by `close` or a `with` block.
 
     The seed and the public key (64 bytes) lie in the slot. libsodium signs from there; what it leaves on the stack and

@@ -30,6 +30,7 @@ __all__ = [
     "Borrow",
     "Holder",
     "Redacted",
+    "SlottedHolder",
     "can_borrow",
     "check_flag",
     "check_size",
@@ -114,22 +115,18 @@ class Redacted:
 
 
 class Holder(Redacted):
-    """Base of the objects that own a cell of the core: it is wiped when the object goes."""
+    """Base of the objects that own a cell of the core: it is wiped when the object goes.
 
-    __slots__ = ("__weakref__", "_handle", "_kept", "_size")
+    They begin without one: handle 0 names none, and everything refuses it.
+    """
+
+    if not TYPE_CHECKING:  # A type checker would think that there are no other slots below.
+        __slots__ = ()
 
     _handle: int
     _size: int
     _kept: memoryview | dict[int, _Lent] | None
     """Once it was lent: a writable view that holds a packed secret's slot, or where its lease waits; see `Borrow`."""
-
-    def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
-        """Begin without a cell: handle 0 names none, and everything refuses it."""
-        holder = _new_object(cls)
-        holder._handle = 0
-        holder._size = 0
-        holder._kept = None
-        return holder
 
     def _hold(self, handle: int, size: int) -> None:
         """Own a cell. One held before, by an object that is initialised twice, must not stay behind."""
@@ -149,6 +146,20 @@ class Holder(Redacted):
 
     def __del__(self, _wipe: Any = lib.zpy_cell_wipe) -> None:
         _wipe(self._handle)
+
+
+class SlottedHolder(Holder):
+    """Base of those that there may be a million of: they have no dictionary."""
+
+    __slots__ = ("__weakref__", "_handle", "_kept", "_size")
+
+    def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
+        """Slots have no defaults."""
+        holder = _new_object(cls)
+        holder._handle = 0
+        holder._size = 0
+        holder._kept = None
+        return holder
 
 
 def differs(answer: int) -> bool:

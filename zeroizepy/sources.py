@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _lib, loaders
 from ._lib import ffi, lib
 from .loaders import limits_from
-from .slots import Holder, check_size
+from .slots import SlottedHolder, check_size
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FromSources"]
 
 
-class FromSources(Holder):
+class FromSources(SlottedHolder):
     """Base of `CypherCell`: its `from_*` class methods.
 
     Wherever they read from, the bytes go straight into locked memory and no Python object holds them on the way. What

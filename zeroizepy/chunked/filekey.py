@@ -12,7 +12,7 @@ from zeroizepy._lib import ffi, lib
 from zeroizepy.crypto import NONCE_BYTES, TAG_BYTES, CryptoKey
 from zeroizepy.exceptions import DecryptionError
 from zeroizepy.keys.census import note_file_key
-from zeroizepy.slots import PEEK, Borrow, Holder, read_bytes
+from zeroizepy.slots import PEEK, Borrow, SlottedHolder, read_bytes
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -67,7 +67,7 @@ def _fail_key(status: int) -> NoReturn:
     _lib.raise_closed(status, "key")
 
 
-class FileKey(Holder):
+class FileKey(SlottedHolder):
     """The key, base nonce and commitment of one file, derived into a slot of their own, of the key's tier and policy.
 
     Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["AES_256", "ALGORITHMS", "Algorithm", "algorithm_for", "check_length", "chosen_algorithm"]
 
 
-class Algorithm(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Algorithm:
     """One cipher.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 from weakref import ref
 
 from zeroizepy import _lib
@@ -44,6 +45,7 @@ _KEY = ffi.typeof("struct zpy_key *")
 # Looked up once: a fresh key for each message is common.
 _new, _NULL, _create_key = ffi.new, ffi.NULL, lib.zpy_key_create
 _RANDOM, _POLICY_BITS = lib.ZPY_RANDOM, _lib.POLICY_BITS
+_AES_256_CORE, _AES_256_BYTES = AES_256.core, AES_256.key_bytes
 _UNSUPPORTED, _LOCK_LIMIT = -lib.ZPY_UNSUPPORTED, -lib.ZPY_LOCK_LIMIT
 Tier = Literal["packed", "isolated", "sealed"]
 Policy = Literal["seal", "strict"] | None
@@ -59,23 +61,32 @@ def _create_again(core: Any, number: int, source: Any, ttl_ns: int, options: int
     return int(_create_key(core, number, source, options, ttl_ns))
 
 
+class _Nothing:
+    """What an object that never got a key has of one: it is like a destroyed key."""
+
+    __slots__ = ()
+
+    def __getattr__(self, _name: str) -> NoReturn:
+        fail_key(lib.ZPY_WIPED)
+
+
 class HeldKey(Holder):
-    """A key in its slot, and what it is; see `CryptoKey`."""
+    """A key in its slot, and what it is; see `CryptoKey`.
 
-    __slots__ = ("_algorithm", "_census", "_core", "_forks", "_options", "_origin")
+    Its attributes stand in a dictionary, and in the class what they begin with: slots would want a `__new__`, and that
+    takes a sixth of the time of a key that encrypts one message.
+    """
 
-    _algorithm: Algorithm
+    _handle = 0
+    _size = 0
+    _kept = None
+    _algorithm: Algorithm = cast("Algorithm", _Nothing())
     """With `core` 0 where OpenSSL does the work."""
-    _census: Census | None
-    _origin: Origin | Literal["buffer_wiped"]
-
-    if not TYPE_CHECKING:  # Otherwise a type checker would take any misspelt attribute for one.
-
-        def __getattr__(self, name: str) -> object:
-            """Only asked for what is not there: an object that never got a key is like a destroyed one."""
-            if name in HeldKey.__slots__:
-                fail_key(lib.ZPY_WIPED)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    _core: Any = _algorithm
+    _options = 0
+    _forks = 0
+    _census: Census | None = None
+    _origin: Origin | Literal["buffer_wiped"] = "bytes"
 
     def __init__(
         self,
@@ -91,17 +102,17 @@ class HeldKey(Holder):
         try:
             if (
                 type(key_bytes) is bytes
-                and len(key_bytes) == AES_256.key_bytes
+                and len(key_bytes) == _AES_256_BYTES
                 and tier == "packed"
                 and algorithm is None
                 and policy is None
                 and ttl_sec is None
                 and inherit is False
                 and wipe_source is False
+                and not self._handle
+                and self._begin(key_bytes, 0)
             ):
-                self._set(key_bytes, AES_256, 0, 0)  # The common case, in which there is nothing to check.
-                self._origin = "bytes"
-                return
+                return  # The common case, in which there is nothing to check. Why it failed is found out below.
             options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             check_flag(wipe_source, "wipe_source")
             if algorithm is None and isinstance(key_bytes, HeldKey):
@@ -119,6 +130,19 @@ class HeldKey(Holder):
             self._drop()  # It may be made of zeros.
             _lib.clear_locals(error)
             raise
+
+    def _begin(self, source: Any, options: int) -> bool:
+        """`_set` for AES-256 in an object without a key, where that goes well; else it tells why."""
+        core = _new(_KEY)
+        handle = _create_key(core, _AES_256_CORE, source, options, 0)
+        if handle < 0:
+            return False
+        self._handle = handle
+        self._size = _AES_256_BYTES
+        self._core = core
+        self._algorithm = AES_256
+        self._forks = FORKS[0]
+        return True
 
     def _set_from(self, data: Any, algorithm: str | None, options: int, ttl_ns: int) -> None:
         if can_borrow(data):
@@ -143,7 +167,7 @@ class HeldKey(Holder):
                 handle = _lib.seal_instead(partial(_create_again, core, algorithm.core, source, ttl_ns), options)
         if handle == _UNSUPPORTED and algorithm.is_aes:
             handle = core.cell = _lib.new_handle(source, algorithm.key_bytes, options, ttl_ns)
-            algorithm = algorithm._replace(core=lib.ZPY_ELSEWHERE)
+            algorithm = replace(algorithm, core=lib.ZPY_ELSEWHERE)
         if handle < 0:
             _lib.raise_status(-handle, algorithm.key_bytes)
         if self._handle:
@@ -189,11 +213,12 @@ class HeldKey(Holder):
             algorithm: None for AES-GCM.
             tier, policy, ttl_sec, inherit: As for `CryptoKey`.
         """
-        chosen = AES_256 if length is None and algorithm is None else chosen_algorithm(length, algorithm)
-        is_plain = tier == "packed" and policy is None and inherit is False
-        options = _RANDOM if is_plain else option_bits(tier, policy, inherit) | _RANDOM
         key = cls.__new__(cls)
-        key._set(_NULL, chosen, options, 0 if ttl_sec is None else _lib.ttl_nanoseconds(ttl_sec))
+        is_plain = length is None and algorithm is None and tier == "packed" and policy is None and ttl_sec is None
+        is_plain = is_plain and inherit is False
+        if not (is_plain and key._begin(_NULL, _RANDOM)):
+            chosen = chosen_algorithm(length, algorithm)
+            key._set(_NULL, chosen, option_bits(tier, policy, inherit) | _RANDOM, _lib.ttl_nanoseconds(ttl_sec))
         key._origin = "generated"
         return key
 

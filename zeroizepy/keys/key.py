@@ -76,8 +76,6 @@ class CryptoKey(MadeKey):
     Source: NIST SP 800-38D, section 8.3; RFC 8439 and draft-irtf-cfrg-xchacha; draft-irtf-cfrg-aegis-aead.
     """
 
-    __slots__ = ()
-
     def wrap(self, key: CryptoKey, *, format: Format = "committing") -> bytes:  # noqa: A002 - the word for it.
         """Encrypt another key under this one; `unwrap` opens it.
 

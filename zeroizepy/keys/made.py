@@ -30,9 +30,7 @@ __all__ = ["MadeKey"]
 class MadeKey(HeldKey):
     """A key, and the ways in which one is made; see `CryptoKey`."""
 
-    __slots__ = ("_salt",)
-
-    _salt: bytes
+    _salt: bytes | None = None
 
     @classmethod
     def from_password(
@@ -142,4 +140,4 @@ class MadeKey(HeldKey):
     @property
     def salt(self) -> bytes | None:
         """What `from_password` needs to make this key again beside the password and its limits; None for other keys."""
-        return getattr(self, "_salt", None)
+        return self._salt
