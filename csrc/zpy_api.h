@@ -490,3 +490,105 @@ int zpy_overwrite_span(struct zpy_writer *writer, struct zpy_span_request const 
 /* Read the span back and compare. ZPY_FORGED at the first difference, done_bytes before it. */
 int zpy_verify_span(struct zpy_writer *writer, struct zpy_span_request const *request,
                     struct zpy_span_result *result_out);
+
+/* ---- libsodium by the shape of its functions: pointers are to what Python lends for the call ----
+ *
+ * Sizes are libsodium's and the caller's to check. What comes out is zeroed when the result is not ZPY_OK. ZPY_UNSUPPORTED for
+ * what this libsodium or this CPU does not have. */
+
+/* One of libsodium's numbers by its name. */
+int zpy_constant_find(char const *name, uint64_t *value_out);
+
+/* One input of fixed size, or two, and one output. */
+enum zpy_transform {
+    ZPY_SCALARMULT = 0,
+    ZPY_SCALARMULT_BASE = 1,
+    ZPY_BOX_BEFORENM = 2, /* Public key, secret key. */
+    ZPY_SIGN_PK_TO_CURVE25519 = 3,
+    ZPY_SIGN_SK_TO_CURVE25519 = 4,
+    ZPY_SIGN_SK_TO_PK = 5,
+    ZPY_SIGN_SK_TO_SEED = 6,
+    ZPY_ED25519_IS_VALID_POINT = 7, /* Nothing comes out. */
+    ZPY_ED25519_FROM_UNIFORM = 8,
+    ZPY_ED25519_ADD = 9,
+    ZPY_ED25519_SUB = 10,
+    ZPY_ED25519_SCALAR_INVERT = 11,
+    ZPY_ED25519_SCALAR_NEGATE = 12,
+    ZPY_ED25519_SCALAR_COMPLEMENT = 13,
+    ZPY_ED25519_SCALAR_ADD = 14,
+    ZPY_ED25519_SCALAR_SUB = 15,
+    ZPY_ED25519_SCALAR_MUL = 16,
+    ZPY_ED25519_SCALAR_REDUCE = 17,
+    ZPY_ED25519_SCALARMULT = 18,
+    ZPY_ED25519_SCALARMULT_NOCLAMP = 19,
+    ZPY_ED25519_SCALARMULT_BASE = 20,
+    ZPY_ED25519_SCALARMULT_BASE_NOCLAMP = 21
+};
+
+/* second: null where there is one input. ZPY_INVALID for what libsodium refuses. */
+int zpy_sodium_transform(int which, uint8_t const *first, uint8_t const *second, uint8_t *out);
+
+enum zpy_pair {
+    ZPY_PAIR_BOX = 0,
+    ZPY_PAIR_KX = 1,
+    ZPY_PAIR_SIGN = 2
+};
+
+/* seed: null for a random one. */
+int zpy_sodium_key_pair(int which, uint8_t const *seed, uint8_t *public_out, uint8_t *secret_out);
+/* crypto_kx, of either side. ZPY_INVALID for a public key with which all share the same. */
+int zpy_sodium_session_keys(int is_server, uint8_t const *own_public, uint8_t const *own_secret, uint8_t const *other_public,
+                            uint8_t *receive_out, uint8_t *send_out);
+
+/* out: 64 bytes of signature, and the message. */
+int zpy_sodium_sign(uint8_t const *message, size_t length, uint8_t const *secret_key, uint8_t *out);
+/* out: the message. ZPY_FORGED when the signature is not this public key's for it. */
+int zpy_sodium_sign_open(uint8_t const *sealed, size_t length, uint8_t const *public_key, uint8_t *out);
+/* Ed25519ph: begin the state (message null), or go on. */
+int zpy_sodium_prehash(uint8_t *state_bytes, uint8_t const *message, size_t length);
+int zpy_sodium_prehash_sign(uint8_t *state_bytes, uint8_t const *secret_key, uint8_t *signature_out);
+int zpy_sodium_prehash_verify(uint8_t *state_bytes, uint8_t const *signature, uint8_t const *public_key);
+
+/* Random bytes; from a seed of 32 bytes always the same, and then at most 2^38, or ZPY_RANGE. */
+int zpy_sodium_random(uint8_t const *seed, uint8_t *out, size_t length);
+/* ISO/IEC 7816-4 padding to room bytes, the next multiple of block_bytes. */
+int zpy_sodium_pad(uint8_t const *data, size_t length, size_t block_bytes, size_t room, uint8_t *out);
+/* How long it is without that padding; -1: it has none. */
+int64_t zpy_sodium_unpadded(uint8_t const *data, size_t length, size_t block_bytes);
+void zpy_sodium_copy(uint8_t const *data, size_t length, uint8_t *out);
+/* The sum of two numbers, lowest byte first, without what does not fit; second null: 1. */
+void zpy_sodium_add(uint8_t const *first, uint8_t const *second, size_t length, uint8_t *out);
+
+enum zpy_sodium_cipher {
+    ZPY_SODIUM_SECRETBOX = 0, /* The tag comes first, here only; there is no associated data. */
+    ZPY_SODIUM_CHACHA20 = 1,
+    ZPY_SODIUM_CHACHA20_IETF = 2,
+    ZPY_SODIUM_XCHACHA20_IETF = 3,
+    ZPY_SODIUM_AES256GCM = 4,
+    ZPY_SODIUM_AEGIS256 = 5,
+    ZPY_SODIUM_AEGIS128L = 6
+};
+
+/* 1 or 0. */
+int zpy_sodium_has_cipher(int cipher);
+int zpy_sodium_seal(int cipher, uint8_t const *key, uint8_t const *nonce, uint8_t const *ad, size_t ad_length,
+                    uint8_t const *message, size_t length, uint8_t *out);
+/* length counts the tag. ZPY_FORGED for less, too. */
+int zpy_sodium_open(int cipher, uint8_t const *key, uint8_t const *nonce, uint8_t const *ad, size_t ad_length,
+                    uint8_t const *sealed, size_t length, uint8_t *out);
+/* crypto_box_easy; with neither secret key nor nonce (null) crypto_box_seal. ZPY_INVALID for a public key with which all share
+ * the same. */
+int zpy_sodium_box(uint8_t const *public_key, uint8_t const *secret_key, uint8_t const *nonce, uint8_t const *message,
+                   size_t length, uint8_t *out);
+/* nonce: null for crypto_box_seal_open. ZPY_FORGED for such a public key, too. */
+int zpy_sodium_box_open(uint8_t const *public_key, uint8_t const *secret_key, uint8_t const *nonce, uint8_t const *sealed,
+                        size_t length, uint8_t *out);
+
+/* secretstream: the state is a cell of its size, which one thread uses at a time. header: written, or with to_pull read. */
+int zpy_sodium_stream_begin(uint64_t cell, int to_pull, uint8_t const *key, uint8_t *header);
+int zpy_sodium_stream_push(uint64_t cell, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length, uint8_t tag,
+                           uint8_t *out);
+/* length counts what push added; ZPY_FORGED leaves the state as it was. */
+int zpy_sodium_stream_pull(uint64_t cell, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
+                           uint8_t *tag_out, uint8_t *out);
+int zpy_sodium_stream_rekey(uint64_t cell);

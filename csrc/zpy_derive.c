@@ -22,34 +22,49 @@ clear_after_hash(void)
 }
 
 int
-zpy_scratch_open(uint64_t *cell_out, struct zpy_scratch **scratch_out)
+zpy_room_open(size_t size, uint64_t *cell_out, uint8_t **bytes_out)
 {
-    uint8_t *bytes;
     size_t length;
-    int64_t cell = zpy_cell_create(NULL, sizeof(struct zpy_scratch), 0, 0, 0);
+    int64_t cell = zpy_cell_create(NULL, size, 0, 0, 0);
     if (cell == -ZPY_LOCK_LIMIT) {
-        cell = zpy_cell_create(NULL, sizeof(struct zpy_scratch), ZPY_SEALED, 0, 0);
+        cell = zpy_cell_create(NULL, size, ZPY_SEALED, 0, 0);
     }
     if (cell < 0) {
         return (int) -cell;
     }
-    int const status = zpy_cell_pin((uint64_t) cell, true, &bytes, &length);
+    int const status = zpy_cell_pin((uint64_t) cell, true, bytes_out, &length);
     if (status != ZPY_OK) {
         (void) zpy_cell_wipe((uint64_t) cell); /* Nothing was in it; why it cannot be used is in status. */
         return status;
     }
     *cell_out = (uint64_t) cell;
-    *scratch_out = (struct zpy_scratch *) (void *) bytes;
     return ZPY_OK;
+}
+
+int
+zpy_room_close(uint64_t cell)
+{
+    int const state = zpy_cell_unpin(cell);
+    int const wiped = zpy_cell_wipe(cell);
+    return state != ZPY_OK ? state : wiped;
+}
+
+int
+zpy_scratch_open(uint64_t *cell_out, struct zpy_scratch **scratch_out)
+{
+    uint8_t *bytes;
+    int const status = zpy_room_open(sizeof(struct zpy_scratch), cell_out, &bytes);
+    if (status == ZPY_OK) {
+        *scratch_out = (struct zpy_scratch *) (void *) bytes;
+    }
+    return status;
 }
 
 int
 zpy_scratch_close(uint64_t cell)
 {
     clear_after_hash();
-    int const state = zpy_cell_unpin(cell);
-    int const wiped = zpy_cell_wipe(cell);
-    return state != ZPY_OK ? state : wiped;
+    return zpy_room_close(cell);
 }
 
 int

@@ -168,6 +168,8 @@ void zpy_registers_setup(void);
 void zpy_registers_clear(void);
 /* The same, and zero the stack below the caller as deep as libsodium's ciphers go. */
 void zpy_registers_clear_after_cipher(void);
+/* The same as deep as its signatures and key exchanges go. */
+void zpy_registers_clear_after_curve(void);
 
 /* ---- zpy_nonce.c ---- */
 
@@ -229,8 +231,12 @@ struct zpy_scratch {
     uint8_t made[2 * crypto_auth_hmacsha256_BYTES];
 };
 
-/* Make a cell for a scratch and pin it. Where no more can be locked it is a sealed one, which is open, and so in a locked slot,
- * for as long as it is pinned. */
+/* Make a cell of this size, zeros, for what one call needs, and pin it. Where no more can be locked it is a sealed one, which is
+ * open, and so in a locked slot, for as long as it is pinned. */
+int zpy_room_open(size_t size, uint64_t *cell_out, uint8_t **bytes_out);
+/* Returns ZPY_OK only if it was whole all the time. */
+int zpy_room_close(uint64_t cell);
+/* The same for a scratch. */
 int zpy_scratch_open(uint64_t *cell_out, struct zpy_scratch **scratch_out);
 /* Also clears the stack and registers. Returns ZPY_OK only if the scratch was whole all the time. */
 int zpy_scratch_close(uint64_t cell);

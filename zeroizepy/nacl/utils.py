@@ -9,6 +9,8 @@ from zeroizepy._lib import ffi, lib
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import check_size, option_bits
 
+from .encoding import RawEncoder
+
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._held import Policy, Tier
+    from ._held import Policy, Secret, Tier
+    from .encoding import Encoder
 
 __all__ = [
     "EncryptedMessage",
@@ -25,6 +28,7 @@ __all__ = [
     "bytes_as_string",
     "random",
     "random_secret",
+    "randombytes_deterministic",
 ]
 
 _NONCE_BYTES = 24
@@ -90,3 +94,30 @@ def random_secret(size: int = 32, *, tier: Tier = "packed", policy: Policy = Non
     options = option_bits(tier, policy) | lib.ZPY_RANDOM
     memory._hold(_lib.new_handle(ffi.NULL, check_size(size), options), size)
     return memory
+
+
+def randombytes_deterministic(size: int, seed: Secret, encoder: Encoder = RawEncoder) -> bytes:
+    """So many bytes that look random to who does not know the seed, which always gives the same.
+
+    Args:
+        size: Bytes, before they are encoded.
+        seed: 32 bytes, or a cell, secure memory or key that holds them.
+        encoder: For the result.
+
+    Raises:
+        TypeError: A seed of another size.
+
+    Secure memory gets them from `bindings.randombytes_buf_deterministic(size, seed, into=memory)`.
+    """
+    from .bindings import randombytes_buf_deterministic
+
+    try:
+        drawn = randombytes_buf_deterministic(size, seed)
+    except BaseException as error:
+        seed = b""
+        _lib.clear_locals(error)
+        raise
+    encoded = encoder.encode(drawn)
+    if encoded is not drawn and encoder.__module__ == RawEncoder.__module__:
+        _lib.wipe_bytes(drawn)  # This package's own encoder has not kept it.
+    return encoded
