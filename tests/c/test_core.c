@@ -209,12 +209,12 @@ static void
 test_deadline(void)
 {
     uint8_t out[6];
-    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 200U * 1000000U, 0));
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, BRIEF_NS, 0));
     size_t length = 0;
     uint8_t *const address = pinned(cell, &length);
     CHECK_EQUAL(zpy_cell_verify(cell, (uint8_t const *) "secret", 6), 1);
     CHECK(zpy_cell_ttl(cell) > 0);
-    CHECK_EQUAL(usleep(250000), 0);
+    CHECK_EQUAL(usleep(BRIEF_NS / 1000), 0);
     CHECK_EQUAL(zpy_cell_verify(cell, (uint8_t const *) "secret", 6), -ZPY_EXPIRED);
     CHECK(sodium_is_zero(address, 6));
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_EXPIRED);
@@ -235,14 +235,14 @@ test_reaper(void)
     uint64_t const expired = stats().expiries;
     size_t length = 0;
     for (size_t index = 0; index < COUNT; index++) {
-        uint64_t const ttl_ns = (300U + (index * 37) % 60) * 1000000U; /* 300 to 359 ms, not in order. */
+        uint64_t const ttl_ns = 2 * BRIEF_NS + (index * 37) % 60 * 1000000U; /* Within 60 ms, not in order. */
         cells[index] = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, ttl_ns, 0));
         addresses[index] = pinned(cells[index], &length);
     }
     for (size_t index = 0; index < COUNT; index += 3) {
         CHECK_EQUAL(zpy_cell_wipe(cells[index]), ZPY_OK);
     }
-    uint64_t const soon = made(zpy_cell_create((uint8_t const *) "sooner", 6, 0, 100000000U, 0));
+    uint64_t const soon = made(zpy_cell_create((uint8_t const *) "sooner", 6, 0, BRIEF_NS, 0));
     uint8_t const volatile *const first = pinned(soon, &length);
     CHECK(goes_to_zero(first));
     for (size_t index = 0; index < COUNT; index++) {
@@ -263,7 +263,7 @@ test_reaper_after_fork(void)
 #if defined(_WIN32)
     fprintf(stderr, "skipped test_reaper_after_fork: nothing forks on Windows\n");
 #else
-    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_INHERIT, 300000000U, 0));
+    uint64_t const cell = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_INHERIT, BRIEF_NS, 0));
     size_t length = 0;
     uint8_t const volatile *const address = pinned(cell, &length);
     pid_t const child = fork();
@@ -290,7 +290,7 @@ test_reaper_restart(void)
 {
     size_t length = 0;
     zpy_reaper_stop();
-    uint64_t const again = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, 100000000U, 0));
+    uint64_t const again = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, BRIEF_NS, 0));
     uint8_t const volatile *const bytes = pinned(again, &length);
     CHECK(goes_to_zero(bytes));
     CHECK_EQUAL(zpy_cell_unpin(again), ZPY_EXPIRED);

@@ -379,7 +379,7 @@ test_limits(void)
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_OK);
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_OK);
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_WIPED);
-    uint64_t const brief = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_SEALED, 200000000U, 0));
+    uint64_t const brief = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_SEALED, BRIEF_NS, 0));
     size_t length = 0;
     uint8_t const volatile *const address = pinned(brief, &length);
     CHECK(address[0] == 's');
