@@ -107,16 +107,20 @@ class InstallError(ZeroizeError, ImportError):
     """`zeroizepy.nacl.install()` came after PyNaCl had been imported."""
 
 
-def ensure(cond: bool, *args: object, raising: type[Exception] = AssertionError) -> None:
-    """Raise unless a condition is True.
+def ensure(cond: bool, *args: object, **kwds: type[Exception]) -> None:
+    """Raise unless a condition holds.
 
     Args:
-        cond: Only True itself will do.
+        cond: The condition.
         args: For the exception.
-        raising: Its class.
+        kwds: `raising` is the exception's class.
 
     Raises:
-        AssertionError: Or `raising`: the condition is anything else.
+        AssertionError: Or `raising`: the condition does not hold.
+        TypeError: Another keyword.
     """
+    raising = kwds.pop("raising", AssertionError)
+    if kwds:
+        raise TypeError(f"Unknown keyword arguments: {', '.join(kwds)}; there is only 'raising'")
     if cond is not True:
         raise raising(*args)
