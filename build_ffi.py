@@ -216,8 +216,7 @@ def system_sodium(compiler: list[str]) -> Sodium:
 
 def bundled_sodium(compiler: list[str], flags: list[str]) -> Path:
     """The cache entry with libsodium built from PyNaCl's sdist; built now if it is not there whole."""
-    given = os.environ.get("ZEROIZEPY_SODIUM_SDIST", "")
-    sdist = checked_sdist(Path(given), "ZEROIZEPY_SODIUM_SDIST") if given else None
+    sdist = given_sdist()
     cache = cache_folder()
     entry = cache / f"libsodium-{cache_key(compiler, flags)}"
     try:
@@ -335,6 +334,12 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def given_sdist() -> bytes | None:
+    """The sdist that ZEROIZEPY_SODIUM_SDIST names, if it names one."""
+    given = os.environ.get("ZEROIZEPY_SODIUM_SDIST", "")
+    return checked_sdist(Path(given), "ZEROIZEPY_SODIUM_SDIST") if given else None
+
+
 def checked_sdist(path: Path, origin: str) -> bytes:
     """The file's bytes, if it is the sdist that this build was written for; what is unpacked is what was hashed."""
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -365,8 +370,8 @@ def fetch_sdist(folder: Path) -> bytes:
     )
 
 
-def extract(sdist: bytes, target: Path) -> Path:
-    """Unpack libsodium's folder out of the sdist.
+def extract(sdist: bytes, target: Path, folder: str = SODIUM_FOLDER) -> Path:
+    """Unpack one folder out of the sdist: libsodium's, unless another one is named.
 
     Raises:
         BuildError: A member is neither a plain file nor a folder, or its name leads out of the target.
@@ -379,8 +384,8 @@ def extract(sdist: bytes, target: Path) -> Path:
                 raise BuildError(f"PyNaCl's sdist: member {member.name!r} is not safe to unpack")
         if hasattr(tarfile, "data_filter"):
             archive.extraction_filter = tarfile.data_filter
-        archive.extractall(target, [member for member in members if member.name.startswith(f"{SODIUM_FOLDER}/")])
-    return target / SODIUM_FOLDER
+        archive.extractall(target, [member for member in members if member.name.startswith(f"{folder}/")])
+    return target / folder
 
 
 def compile_sodium(source: Path, prefix: Path, log: Path, tools: Tools) -> Path:
