@@ -18,8 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn
 
-    from typing_extensions import Self
-
     from ._held import Policy, Secret, Tier
     from .encoding import Encoder
 
@@ -40,16 +38,10 @@ _NO_CORE = new_core()
 class CipherBox(SecretHolder, Encodable, StringFixer):
     """A box whose messages are nonce, and ciphertext with tag."""
 
-    __slots__ = ("_core",)
-
     _ALGORITHM: ClassVar[int]
     _KEY_KIND: ClassVar[str]
-
-    def __new__(cls, *args: Any, **keywords: Any) -> Self:
-        """Begin without a key, which everything refuses."""
-        box = super().__new__(cls, *args, **keywords)
-        box._core = _NO_CORE
-        return box
+    _core: Any = _NO_CORE
+    """A struct zpy_key; without a key one that every call refuses."""
 
     def _take(self, key: Secret, encoder: Encoder, tier: Tier, policy: Policy, ttl_sec: float | None) -> None:
         """Copy the key into a slot of its own."""

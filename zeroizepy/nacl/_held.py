@@ -126,15 +126,11 @@ def with_secret(
 class SecretHolder(Holder):
     """A key in a slot; base of this package's secret keys and boxes."""
 
-    __slots__ = ("_exports",)
-
-    _exports: int
-
-    def __new__(cls, *args: Any, **keywords: Any) -> Self:
-        """Begin without a slot, like any Holder."""
-        holder = super().__new__(cls, *args, **keywords)
-        holder._exports = 0
-        return holder
+    # What each begins with; in an object of this package or a user's class, they stand in its dictionary.
+    _handle = 0
+    _size = 0
+    _kept = None
+    _exports = 0
 
     def _fail(self, status: int) -> NoReturn:
         """Raise for what the core says of a key that is not live."""

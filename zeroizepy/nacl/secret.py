@@ -46,8 +46,6 @@ class SecretBox(CipherBox):
     Source: Bernstein, "Cryptography in NaCl", section 10. Nonces have 24 bytes, tags 16.
     """
 
-    __slots__ = ()
-
     KEY_SIZE: ClassVar[int] = KEY_BYTES
     NONCE_SIZE: ClassVar[int] = NONCE_BYTES
     MACBYTES: ClassVar[int] = MAC_BYTES
@@ -138,8 +136,6 @@ class Aead(CipherBox):
 
     Source: draft-irtf-cfrg-xchacha. Nonces have 24 bytes, tags 16.
     """
-
-    __slots__ = ()
 
     KEY_SIZE: ClassVar[int] = KEY_BYTES
     NONCE_SIZE: ClassVar[int] = NONCE_BYTES
