@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,9 @@ from zeroizepy.json_form import JsonForm, from_plain, load_json
 from zeroizepy.memory import SecureMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from zeroizepy.file import ShredReport
 
 pytestmark = [pytest.mark.usefixtures("no_leftover_cells"), pytest.mark.filterwarnings("ignore:old bytes")]
 
@@ -367,6 +370,55 @@ def test_erase_key_file(tmp_path: Path, kind: str) -> None:
     assert (copy.kind, copy.state) == ("key_file", "gone" if gone else "may_remain")
     assert done.receipt.condition("destruction_verified").verdict == ("met" if gone else "not_met")
     assert done.receipt.condition("copies_sanitized").verdict == ("unknown" if gone else "not_met")
+
+
+@pytest.fixture
+def overwritten(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], None]], None]:
+    """Has each shredding end well, whatever this file system is, and something be done to the path just before."""
+    real = erasure.secure_delete
+
+    def begin(before: Callable[[str], None]) -> None:
+        def delete(path: str, **options: Any) -> ShredReport:
+            before(path)
+            report = real(path, **options)
+            return replace(report, verdict="overwritten_verified", verified=True, reasons=())
+
+        monkeypatch.setattr(erasure, "secure_delete", delete)
+
+    return begin
+
+
+def replace_file(path: str) -> None:
+    """Put another file in its place, with the same content."""
+    content = Path(path).read_bytes()
+    Path(f"{path}.new").write_bytes(content)
+    Path(f"{path}.new").replace(path)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_key_file_that_is_replaced_while_it_is_erased(
+    tmp_path: Path, store: DirectoryKeyStore, overwritten: Any, is_replaced: bool
+) -> None:
+    """What was overwritten is another file then, and each receipt says that the first one's bytes may remain."""
+    overwritten(replace_file if is_replaced else len)
+    keys = [CryptoKey.generate() for _ in range(2)]
+    names = [key.key_id for key in keys]
+    for key in keys:
+        store.put(key.key_id, key)
+        key.destroy()  # Else the receipt would have it as another copy.
+    damaged = tmp_path / "keys" / f"{names[1]}.zpykey"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    write(tmp_path / "key", "raw")
+    receipts = [store.erase(name) for name in names] + [erase_key_file(tmp_path / "key").receipt]
+    assert [each.found for each in receipts] == ["live", "not_loaded", "not_loaded"]
+    for receipt in receipts:
+        (state,) = (each.state for each in receipt.copies if each.kind == "key_file")
+        assert state == ("may_remain" if is_replaced else "gone")
+        assert receipt.condition("copies_sanitized").verdict == ("not_met" if is_replaced else "unknown")
+    for receipt in receipts[1:]:
+        assert receipt.condition("destruction_verified").verdict == ("not_met" if is_replaced else "met")
 
 
 def write(file: Path, kind: str) -> None:

@@ -30,6 +30,7 @@ from zeroizepy.crypto import (
     erased_key_ids,
     refuse_erased,
 )
+from zeroizepy.durable import identity_of
 from zeroizepy.exceptions import DecryptionError, KeyErasedError, SecureMemoryClosed
 from zeroizepy.file import ShredReport, secure_delete
 from zeroizepy.json_form import from_plain, load_json
@@ -62,9 +63,26 @@ def copies(receipt: ErasureReceipt) -> dict[str, tuple[int, str]]:
     return {str(kind): value for kind, value in found.items()}
 
 
-def at(report: ShredReport, year: int) -> ShredReport:
-    """The same report from another time."""
-    return replace(report, finished=f"{year}-01-01T00:00:00Z")
+def removing(report: ShredReport, path: Path) -> ShredReport:
+    """The same report of another file, which stands there."""
+    return replace(report, path=str(path), file_id=identity_of(os.stat(path)))
+
+
+def saved(folder: Path, wrapping_key: CryptoKey | None = None) -> tuple[CryptoKey, Path]:
+    """A new key, and where it was saved."""
+    folder.mkdir(exist_ok=True)
+    key, path = CryptoKey.generate(), folder / "key"
+    key.save(path, wrapping_key=wrapping_key or CryptoKey.generate())
+    return key, path
+
+
+def wait_for_another_time(folder: Path) -> None:
+    """Until the file system, which counts in ticks, gives a new file another time than the last one."""
+    mark = folder / "mark"
+    mark.touch()
+    first = os.stat(mark).st_ctime_ns
+    while os.stat(mark).st_ctime_ns == first:
+        mark.chmod(0o600)
 
 
 def sanitized(receipt: ErasureReceipt) -> str:
@@ -321,43 +339,36 @@ def test_a_file_that_was_shredded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ([bad], "may_remain", "not_met"),
         ([], "may_remain", "not_met"),
     ):
-        key, outer = CryptoKey.generate(), CryptoKey.generate()
-        key.save(good.path, wrapping_key=outer, overwrite=True)
-        os.unlink(good.path)
-        later = [
-            from_plain(ShredReport, {**each.to_dict(), "finished": "2999-01-01T00:00:00Z"}, "") for each in reports
-        ]
-        receipt = cryptographic_erase_key(key, copies_removed=later)
+        key, path = saved(tmp_path)
+        given = [removing(each, path) for each in reports]
+        path.unlink()
+        receipt = cryptographic_erase_key(key, copies_removed=given)
         assert copies(receipt)["save"] == (1, state)
         assert sanitized(receipt) == verdict
-    key, outer = CryptoKey.generate(), CryptoKey.generate()
-    key.save(good.path, wrapping_key=outer, overwrite=True)
-    os.unlink(good.path)
-    early = from_plain(ShredReport, {**good.to_dict(), "finished": "1999-01-01T00:00:00Z"}, "")
-    assert copies(cryptographic_erase_key(key, copies_removed=[early]))["save"] == (1, "may_remain")
 
 
 def test_the_verdict_rests_on_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An overwritten key file may have been copied before, however the receipt puts that."""
-    good = at(report_of("overwritten_verified", tmp_path, monkeypatch), 2999)
+    good = report_of("overwritten_verified", tmp_path, monkeypatch)
     monkeypatch.setattr(erase, "_OVERWRITTEN", "in other words")
-    key = CryptoKey.generate()
-    key.save(good.path, wrapping_key=CryptoKey.generate(), overwrite=True)
-    os.unlink(good.path)
-    receipt = cryptographic_erase_key(key, copies_removed=[good])
+    key, path = saved(tmp_path)
+    report = removing(good, path)
+    path.unlink()
+    receipt = cryptographic_erase_key(key, copies_removed=[report])
     assert (copies(receipt)["save"], sanitized(receipt)) == ((1, "gone"), "unknown")
 
 
-def test_a_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One report does not cover two files that had the same name."""
+@pytest.mark.parametrize("reported", [(), (0,), (1,), (0, 1)])
+def test_a_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: tuple[int, ...]) -> None:
+    """Each of two files that had the same name wants a report of its own, in whatever order they come."""
     good = report_of("overwritten_verified", tmp_path, monkeypatch)
-    key, outer = CryptoKey.generate(), CryptoKey.generate()
-    for _ in range(2):
-        key.save(good.path, wrapping_key=outer, overwrite=True)
-    os.unlink(good.path)
-    receipt = cryptographic_erase_key(key, copies_removed=[at(good, 2999)])
-    assert copies(receipt)["save"] == (2, "may_remain")
-    assert "not all of these" in receipt.copies[0].explanation
+    key, path = saved(tmp_path)
+    first = removing(good, path)
+    key.save(path, wrapping_key=CryptoKey.generate(), overwrite=True)
+    reports = first, removing(good, path)
+    path.unlink()
+    receipt = cryptographic_erase_key(key, copies_removed=[reports[each] for each in reversed(reported)])
+    assert copies(receipt)["save"] == (2, "gone" if len(reported) == 2 else "may_remain")
 
 
 def test_a_loaded_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,12 +376,55 @@ def test_a_loaded_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     good = report_of("overwritten_verified", tmp_path, monkeypatch)
     outer = CryptoKey.generate()
     with CryptoKey.generate() as first:
-        first.save(good.path, wrapping_key=outer, overwrite=True)
-    key = CryptoKey.load(good.path, wrapping_key=outer)
-    key.save(good.path, wrapping_key=outer, overwrite=True)
-    os.unlink(good.path)
-    receipt = cryptographic_erase_key(key, copies_removed=[at(good, 2999)])
+        first.save(tmp_path / "key", wrapping_key=outer)
+    key = CryptoKey.load(tmp_path / "key", wrapping_key=outer)
+    key.save(tmp_path / "key", wrapping_key=outer, overwrite=True)
+    report = removing(good, tmp_path / "key")
+    os.unlink(tmp_path / "key")
+    receipt = cryptographic_erase_key(key, copies_removed=[report])
     assert copies(receipt) == {"key_file": (1, "may_remain"), "save": (1, "may_remain")}
+    assert "not all of these" in receipt.copies[0].explanation
+
+
+@pytest.mark.parametrize("how", ["replace", "reuse", "change"])
+def test_a_file_that_another_program_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """What was overwritten must be the very file that the key came from, as it was then; also if it has its inode."""
+    good = report_of("overwritten_verified", tmp_path, monkeypatch)
+    outer = CryptoKey.generate()
+    key, path = saved(tmp_path, outer)
+    loaded = CryptoKey.load(path, wrapping_key=outer)
+    first, before = removing(good, path), os.stat(path)
+    wait_for_another_time(tmp_path)
+    if how == "replace":
+        (tmp_path / "other").write_bytes(path.read_bytes())
+        os.replace(tmp_path / "other", path)
+        assert os.stat(path).st_ino != before.st_ino
+    elif how == "reuse":
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)  # It may get the same inode.
+    else:
+        path.write_bytes(path.read_bytes())
+    report = removing(good, path)
+    path.unlink()
+    for each, kind in ((key, "save"), (loaded, "key_file")):
+        receipt = cryptographic_erase_key(each, copies_removed=[report])
+        assert copies(receipt)[kind] == (1, "may_remain")
+        assert sanitized(receipt) == "not_met"
+    assert report.file_id != first.file_id
+
+
+def test_two_wrapping_keys_of_one_name(tmp_path: Path) -> None:
+    """A file that stood there before under another wrapping key does not go with the last one's."""
+    outer, other = CryptoKey.generate(), CryptoKey.generate()
+    key, path = saved(tmp_path, other)
+    key.save(path, wrapping_key=outer, overwrite=True)
+    native = outer.protection.schedule_locked
+    cryptographic_erase_key(outer)
+    assert copies(cryptographic_erase_key(key))["save"] == (2, "may_remain")
+    both, _ = saved(tmp_path / "more", other)
+    cryptographic_erase_key(other)
+    assert copies(cryptographic_erase_key(both))["save"] == (1, "gone" if native else "may_remain")
 
 
 @pytest.mark.parametrize("call", ["get_bytes", "wrap"])
@@ -393,11 +447,10 @@ def test_a_copy_that_comes_too_late(call: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No report has a key file be gone that stands there: it may be of one that was there in the same second."""
-    good = report_of("overwritten_verified", tmp_path, monkeypatch)
-    key = CryptoKey.generate()
-    key.save(good.path, wrapping_key=CryptoKey.generate(), overwrite=True)
-    assert copies(cryptographic_erase_key(key, copies_removed=[at(good, 2999)]))["save"] == (1, "may_remain")
+    """No report has a key file be gone that stands there: it may be a copy of it."""
+    key, path = saved(tmp_path)
+    report = removing(report_of("overwritten_verified", tmp_path, monkeypatch), path)
+    assert copies(cryptographic_erase_key(key, copies_removed=[report]))["save"] == (1, "may_remain")
 
 
 @pytest.mark.filterwarnings("ignore:old bytes")
@@ -507,7 +560,7 @@ def test_gone_before() -> None:
         assert (receipt.found, receipt.key_id, receipt.protection) == ("destroyed", expected, None)
         assert receipt.condition("destruction_verified").verdict == "unknown"
     assert name in erased_key_ids()
-    expired = CryptoKey.generate(ttl_sec=0.01)
+    expired = CryptoKey.generate(ttl_sec=0.3)
     while not expired.destroyed:
         time.sleep(0.01)
     assert cryptographic_erase_key(expired).found in ("expired", "destroyed")

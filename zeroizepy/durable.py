@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "flush_directory",
+    "identity_of",
     "make_private_folder",
     "name_beside",
     "name_only",
@@ -35,6 +36,14 @@ def name_only(error: OSError, path: str) -> None:
     """Have an error name the file that was asked for alone: a temporary name means nothing to the user."""
     error.filename = path
     del error.filename2  # None would be shown, too.
+
+
+def identity_of(status: os.stat_result) -> str:
+    """Which file it is, and as of when: its device, inode, and time of last change in nanoseconds since 1970.
+
+    Inodes are used again at once; the time tells a file from one that took its number later.
+    """
+    return f"{status.st_dev}:{status.st_ino}:{status.st_ctime_ns}"
 
 
 def flush_directory(directory: int) -> bool:

@@ -22,7 +22,8 @@ from .exceptions import DecryptionError, SecureWipeError
 from .file import ShredReport, secure_delete
 from .json_form import JsonForm
 from .keys.erase import receipt_of_file
-from .keys.info import KeyFileInfo, key_file_info
+from .keys.file import read_key_file
+from .keys.info import KeyFileInfo, key_file_info, look_at_key_file
 from .utils import secure_clear
 
 if TYPE_CHECKING:
@@ -305,9 +306,10 @@ class DirectoryKeyStore:
         """Shred a key's file, which is read back, and destroy the key.
 
         Returns:
-            The receipt. A file that was overwritten and verified stands in it as gone. Where the file no longer opens,
-            or holds another key, it is shredded all the same, and the receipt is one of a key that was not loaded and
-            whose name is not known.
+            The receipt. A file that was overwritten and verified stands in it as gone, unless another one took its
+            place, or it was changed, after the key was read from it: what became of the first is not known then. Where
+            the file no longer opens, or holds another key, it is shredded all the same, and the receipt is one of a key
+            that was not loaded and whose name is not known.
 
         Raises:
             KeyError: The store does not have it.
@@ -317,10 +319,11 @@ class DirectoryKeyStore:
         try:
             key = self._load(key_id, allow_erased=True)
         except DecryptionError:
-            algorithm = "unknown"
+            algorithm, identity = "unknown", read_key_file(path)[1]
             with suppress(DecryptionError):  # Damaged so that it does not even tell that.
-                algorithm = key_file_info(path).algorithm
-            return receipt_of_file(secure_delete(path, passes=1, verify=True), algorithm, None)
+                info, identity = look_at_key_file(path)
+                algorithm = info.algorithm
+            return receipt_of_file(secure_delete(path, passes=1, verify=True), algorithm, None, identity)
         with key:
             return cryptographic_erase_key(key, copies_removed=[secure_delete(path, passes=1, verify=True)])
 
@@ -339,6 +342,6 @@ def erase_key_file(path: _Path, *, passes: int = 1) -> KeyFileErasure:
     Does not reach: other copies of the file, and keys that processes hold.
     """
     name = os.fspath(path)
-    info = key_file_info(name)
+    info, identity = look_at_key_file(name)
     report = secure_delete(name, passes=passes, verify=True)
-    return KeyFileErasure(report, receipt_of_file(report, info.algorithm, info.key_id))
+    return KeyFileErasure(report, receipt_of_file(report, info.algorithm, info.key_id, identity))

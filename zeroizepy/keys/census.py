@@ -25,6 +25,7 @@ __all__ = [
     "MOST_ERASED",
     "Census",
     "Event",
+    "NotedFile",
     "census_of",
     "erased_key_ids",
     "has_erased",
@@ -32,6 +33,7 @@ __all__ = [
     "is_strong",
     "note",
     "note_erased",
+    "note_file",
     "note_file_key",
     "note_name",
     "others_of",
@@ -92,6 +94,21 @@ class Event:
         self.extra: Any = None
 
 
+class NotedFile:
+    """A key file that the key came from or was written to.
+
+    Attributes:
+        wrapping: The `key_id` of the key that it is encrypted with; None for a password.
+        identity: Which file it is, as `identity_of` tells it; None as long as it is not known.
+    """
+
+    __slots__ = ("identity", "wrapping")
+
+    def __init__(self, wrapping: str | None) -> None:
+        self.wrapping = wrapping
+        self.identity: str | None = None
+
+
 class Census:
     """What happened to one key.
 
@@ -99,16 +116,18 @@ class Census:
         name: The key's `key_id`, once it was asked for.
         erased: When `cryptographic_erase_key` destroyed it, or None.
         file_keys: What was derived from it for files, as long as that exists.
+        files: Key files by their paths, at most MOST_DETAILS in all.
         same: Shared with the other objects of the same name.
     """
 
-    __slots__ = ("_events", "erased", "file_keys", "name", "same")
+    __slots__ = ("_events", "erased", "file_keys", "files", "name", "same")
 
     def __init__(self) -> None:
         self._events: dict[str, dict[str, Event]] = {}
         self.name: str | None = None
         self.erased: str | None = None
         self.file_keys: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.files: dict[str, list[NotedFile]] = {}
         self.same: _Name | None = None
 
     def add(self, kind: str, detail: str, extra: Any) -> None:
@@ -156,6 +175,17 @@ def note(key: HeldKey, kind: str, detail: str = "", extra: Any = None) -> None:
     """
     with _lock:
         census_of(key).add(kind, detail, extra)
+
+
+def note_file(key: HeldKey, kind: str, path: str, wrapping: str | None) -> NotedFile:
+    """Count a key file; whoever wrote or read it fills in which one it is."""
+    noted = NotedFile(wrapping)
+    with _lock:
+        census = census_of(key)
+        census.add(kind, path, None)
+        if sum(map(len, census.files.values())) < MOST_DETAILS:
+            census.files.setdefault(path, []).append(noted)
+    return noted
 
 
 def note_file_key(key: HeldKey, kind: str, file_key: Any) -> None:

@@ -124,14 +124,14 @@ def erase(key: HeldKey, reports: Iterable[ShredReport]) -> ErasureReceipt:
     return receipt
 
 
-def _by_path(reports: Iterable[ShredReport]) -> dict[str, list[str]]:
-    """When files were overwritten and that was verified, by their paths."""
-    found: dict[str, list[str]] = {}
+def _by_path(reports: Iterable[ShredReport]) -> _Removed:
+    """Which files were overwritten, and that verified, by their paths."""
+    found: _Removed = {}
     for report in reports:
         if not isinstance(report, ShredReport):
             raise TypeError(f"copies_removed must be ShredReports, not {type(report).__name__}")
         if _is_gone(report):
-            found.setdefault(os.path.abspath(report.path), []).append(report.finished)
+            found.setdefault(os.path.abspath(report.path), set()).add(report.file_id)
     return found
 
 
@@ -157,7 +157,7 @@ def _found(state: int, census: Census) -> Found:
 
 
 def _copies(
-    key: HeldKey, census: Census, found: Found, protection: KeyProtection | None, removed: dict[str, list[str]]
+    key: HeldKey, census: Census, found: Found, protection: KeyProtection | None, removed: _Removed
 ) -> Iterator[tuple[KeyCopy, _State]]:
     """What came in and went out, each with its state as `_KINDS` has it."""
 
@@ -182,6 +182,7 @@ def _copies(
 _State = Literal["overwritten"] | CopyState
 """That of a copy; or `overwritten`, for a file that is gone and may have been copied before, which no process sees."""
 _Told = tuple[_State, str]
+_Removed = dict[str, set[str | None]]
 
 
 def _given(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:  # noqa: ARG001 - one shape for all.
@@ -221,21 +222,23 @@ def _wrapped(key: HeldKey, detail: str, _event: Event, _removed: object) -> _Tol
     return "may_remain", "encrypted under another key: whoever has that and the wrapped key has this one"
 
 
-def _in_file(key: HeldKey, detail: str, event: Event, removed: dict[str, list[str]]) -> _Told:
-    if detail == MORE:
+def _in_file(key: HeldKey, detail: str, _event: Event, removed: _Removed) -> _Told:
+    census = census_of(key)
+    files = census.files.get(detail, [])
+    written = sum(each.count for kind, name, each in census.events() if name == detail and kind in _IN_FILES)
+    if detail == MORE or len(files) < written:
         return "may_remain", "more key files than are kept apart"
-    time, wrapping = event.extra
-    if wrapping and was_erased(wrapping):
+    left = [each for each in files if not (each.wrapping and was_erased(each.wrapping))]
+    if not left:
         return "gone", "a key file under a key that was erased, of which no copy was left"
-    reports = removed.get(detail, [])
-    if reports and os.path.lexists(detail):  # A report tells paths as they were given, and times by the second.
+    overwritten = removed.get(detail)
+    if not overwritten:
+        return "may_remain", "a key file; no report says that it was overwritten and verified"
+    if os.path.lexists(detail):  # It may be a copy.
         return "may_remain", "a key file; something stands under its name now"
-    written = sum(each.count for kind, name, each in census_of(key).events() if name == detail and kind in _IN_FILES)
-    if len(reports) >= written and max(reports) >= time:
+    if all(each.identity is not None and each.identity in overwritten for each in left):
         return "overwritten", _OVERWRITTEN
-    if reports:
-        return "may_remain", "a key file that was replaced or written again; not all of these were overwritten"
-    return "may_remain", "a key file; no report says that it was overwritten and verified"
+    return "may_remain", "a key file that was replaced, changed or written again; not all of these were overwritten"
 
 
 def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:
@@ -339,17 +342,21 @@ def _verified(key: HeldKey, found: Found, witness: _Witness | None) -> Condition
 # ---- files ----
 
 
-def receipt_of_file(report: ShredReport, algorithm: str, key_id: str | None) -> ErasureReceipt:
+def receipt_of_file(report: ShredReport, algorithm: str, key_id: str | None, identity: str | None) -> ErasureReceipt:
     """The receipt of a key that was not loaded, of which a key file was shredded.
 
     Args:
         report: Of the file.
         algorithm: As the file says.
         key_id: Of the key, if it is known.
+        identity: Of the key file, when it was looked at: its `identity_of`; None where that is not known.
     """
-    is_gone = _is_gone(report)
+    is_overwritten = _is_gone(report)
+    is_gone = is_overwritten and identity is not None and report.file_id == identity
     if is_gone:
         explanation = _OVERWRITTEN
+    elif is_overwritten:
+        explanation = "a key file that another one replaced, or that was changed, before that was overwritten"
     else:
         explanation = f"a key file; shredding it gave the verdict {report.verdict}, so its bytes may remain"
     copy = KeyCopy("key_file", 1, report.path, "gone" if is_gone else "may_remain", explanation)

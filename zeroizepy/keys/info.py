@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import ClassVar, Literal
 
-from zeroizepy.durable import open_private_file
+from zeroizepy.durable import identity_of, open_private_file
 from zeroizepy.json_form import JsonForm
 
 from .file import read_key_file
 from .wrap import MAX_WRAPPED_BYTES, parse
 
-__all__ = ["KeyFileInfo", "key_file_info"]
+__all__ = ["KeyFileInfo", "key_file_info", "look_at_key_file"]
 
 _RAW = {16: "AES-128-GCM", 24: "AES-192-GCM", 32: "AES-256-GCM"}
 
@@ -54,13 +54,20 @@ def key_file_info(path: str) -> KeyFileInfo:
         DecryptionError: It begins like a key file, and is truncated, damaged, or of another version.
         OSError: It cannot be opened or read.
     """
+    return look_at_key_file(path)[0]
+
+
+def look_at_key_file(path: str) -> tuple[KeyFileInfo, str]:
+    """The same, and which file it was: its `identity_of`."""
     with open_private_file(path, "a key file is what CryptoKey.save or 'zeroizepy keygen' wrote") as fd:
         status = os.fstat(fd)
     modified = datetime.fromtimestamp(status.st_mtime, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     if status.st_size in _RAW:
-        return KeyFileInfo(path, _RAW[status.st_size], "nothing", 0, 0, modified)
+        return KeyFileInfo(path, _RAW[status.st_size], "nothing", 0, 0, modified), identity_of(status)
     if status.st_size > MAX_WRAPPED_BYTES:
         raise ValueError(f"{path}: is no key file: it has {status.st_size} bytes")
-    wrapped = parse(read_key_file(path), f"{path}: ")
+    content, identity = read_key_file(path)
+    wrapped = parse(content, f"{path}: ")
     kind: Literal["password", "wrapping_key"] = "password" if wrapped.by_password else "wrapping_key"
-    return KeyFileInfo(path, wrapped.algorithm, kind, wrapped.opslimit, wrapped.memlimit, modified)
+    info = KeyFileInfo(path, wrapped.algorithm, kind, wrapped.opslimit, wrapped.memlimit, modified)
+    return info, identity

@@ -13,7 +13,7 @@ from zeroizepy.slots import check_flag, option_bits
 
 from .algorithms import algorithm_for
 from .base import fail_key
-from .census import has_erased, note, refuse_erased
+from .census import NotedFile, has_erased, note, note_file, refuse_erased
 from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new
 from .file import check_free, read_key_file, write_key_file
 from .kwp import key_length, kwp_open_into, kwp_seal
@@ -212,8 +212,8 @@ class CryptoKey(MadeKey):
                 blob = self._wrap_for(password, opslimit, memlimit)
             else:
                 blob = seal(wrapping_key, self, header_for_key(self))
-            _note_file(self, "save", path, wrapping_key)  # Before: what fails later may have been written in part.
-            write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
+            noted = _note_file(self, "save", path, wrapping_key)  # Before: what fails may have been written in part.
+            noted.identity = write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
         except BaseException as error:
             password = None
             _lib.clear_locals(error)
@@ -266,7 +266,7 @@ class CryptoKey(MadeKey):
                 _check_one(password, wrapping_key)
             options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             name = os.fsdecode(path)
-            content = read_key_file(name)
+            content, identity = read_key_file(name)
             _check_wrapped(content, name)
             wrapped = parse(content, f"{name}: ")
             _check_kind(wrapped, password, wrapping_key, name)
@@ -279,7 +279,7 @@ class CryptoKey(MadeKey):
                     cast("Any", password), salt=salt, opslimit=passes, memlimit=size, policy=policy
                 ) as made:
                     key = cls._open(wrapped, made, policy, options, ttl_ns, "loaded")
-            _note_file(key, "key_file", name, wrapping_key)
+            _note_file(key, "key_file", name, wrapping_key).identity = identity
             return _admit(key, allow_erased=allow_erased)
         except BaseException as error:
             password = None
@@ -292,11 +292,9 @@ def _check_format(format: object) -> None:  # noqa: A002 - as above.
         raise ValueError(f"format must be 'committing' or 'aes-kwp', not {_lib.shown(format)}")
 
 
-def _note_file(key: CryptoKey, kind: str, path: _Path, wrapping_key: CryptoKey | None) -> None:
-    from zeroizepy.shred.report import now_text  # Imported only here: most programs never save a key.
-
+def _note_file(key: CryptoKey, kind: str, path: _Path, wrapping_key: CryptoKey | None) -> NotedFile:
     name = os.path.abspath(os.fsdecode(path))
-    note(key, kind, name, (now_text(), None if wrapping_key is None else wrapping_key.key_id))
+    return note_file(key, kind, name, None if wrapping_key is None else wrapping_key.key_id)
 
 
 def _admit(key: _Key, *, allow_erased: bool) -> _Key:

@@ -232,6 +232,8 @@ class ShredReport(JsonForm):
         direct: O_DIRECT was in force at the end of the last pass, or of the read-back when there was one.
         renamed: The name was replaced by a random one before the unlink.
         unlinked: The name is gone.
+        file_id: Device, inode and time of last change (nanoseconds since 1970) of the file as it was opened, as in
+            `2049:131075:1767225600123456789`; None when none was. What stood under the name before has another one.
         error: The failure in words, or None.
         seconds: Wall-clock time.
         finished: When this report was made, in UTC by this machine's clock, as in 2026-01-31T23:59:59Z.
@@ -254,6 +256,7 @@ class ShredReport(JsonForm):
     direct: bool = False
     renamed: bool = False
     unlinked: bool = False
+    file_id: str | None = None
     error: str | None = None
     seconds: float = 0.0
     finished: str = field(default_factory=now_text)

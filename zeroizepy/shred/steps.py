@@ -10,6 +10,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from zeroizepy.durable import identity_of
+
 from . import attributes, target
 from .device_read import DeviceReader
 from .extents import NOWHERE, data_ranges, is_kept, read_extents
@@ -80,6 +82,7 @@ class FileRun(NameRun, PassRun):
 
     def _read_facts(self, ask: Callable[[int], FileFacts]) -> FileFacts:
         try:
+            self._file_id = identity_of(os.fstat(self.fd))
             facts = ask(self.fd)
         except OSError as error:
             number = error.errno or errno.EIO
@@ -317,6 +320,7 @@ class FileRun(NameRun, PassRun):
             direct=self.direct,
             renamed=self.renamed,
             unlinked=self.unlinked,
+            file_id=self._file_id,
             error=error,
             seconds=time.monotonic() - self.started,
         )
