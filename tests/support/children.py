@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 SYS_MEMFD_SECRET = 447
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 _PRELUDE = "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {tests!r})\n"
 _TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
