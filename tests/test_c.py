@@ -240,7 +240,7 @@ def test_fatal_signals(compiled: Any, backing: str, program: list[str]) -> None:
     """Signals that end the process wipe all secrets first, beside held locks and at any moment, and never hang."""
     command = [compiled(program[0], "address"), backing, *program[1:]]
     environment = {**os.environ, **OWN_HANDLERS}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3600, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-4000:]
 
 

@@ -26,7 +26,7 @@ COMPILER = f"{TARGET}-gcc"
 # Debian keeps the 64-bit loader off PATH, and its "wine" asks for the 32-bit one.
 LOADERS = ["wine64", "/usr/lib/wine/wine64", "wine"]
 SERVERS = ["wineserver", "/usr/lib/wine/wineserver"]
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 SET_UPS = 3
 
 
