@@ -130,6 +130,19 @@ def test_a_journal_on_a_file_system_without_that_flush(failing_folders: Any, tmp
 # ---- clean-up ----
 
 
+def test_what_stands_there_is_left_alone(tmp_path: Path) -> None:
+    """A file that came between the look and the making is neither opened nor cut; nor is one behind a link made."""
+    theirs, link, dangling = tmp_path / "theirs", tmp_path / "link", tmp_path / "dangling"
+    theirs.write_bytes(b"precious")
+    link.symlink_to(theirs)
+    dangling.symlink_to(tmp_path / "nowhere")
+    for taken in (theirs, link, dangling):
+        with pytest.raises(FileExistsError), durable.new_private_file(str(taken)):
+            pass
+    assert theirs.read_bytes() == b"precious"
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "link", "theirs"]
+
+
 def test_another_file_of_that_name_stays(tmp_path: Path) -> None:
     """A block that fails takes away what it made, and nothing that took the name meanwhile."""
     path = tmp_path / "new"

@@ -88,7 +88,22 @@ def test_a_refused_key_costs_a_cell_no_access() -> None:
     cell = CypherCell(KEY, volatile=True)
     with pytest.raises(ValueError, match="tier"):
         CryptoKey(cell, tier="locked")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be 16 bytes for AES-128-GCM"):
+        CryptoKey(cell, algorithm="AES-128-GCM")
     assert CryptoKey(cell).get_bytes() == KEY
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_life_too_short_to_begin(tier: Any) -> None:
+    """A key whose time is over before it is made is an expired one; making it raises nothing."""
+    for length in LENGTHS:
+        for key in (
+            CryptoKey.generate(length, tier=tier, ttl_sec=1e-9),
+            CryptoKey(KEY[:length], tier=tier, ttl_sec=1e-9),
+        ):
+            assert key.destroyed
+            with pytest.raises(CellExpiredError, match=r"^key expired$"):
+                key.get_bytes()
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -140,6 +155,11 @@ def test_key_id_is_the_same_in_each_tier(tier: Any) -> None:
 def test_key_id_of_a_destroyed_key() -> None:
     """Refused, and never that of a key of zeros."""
     key = CryptoKey(KEY)
+    key.destroy()
+    with pytest.raises(SecureMemoryClosed, match=r"^key is closed$"):
+        _ = key.key_id
+    key = CryptoKey(KEY)
+    assert key.key_id == name_of(KEY)  # From then on it is known.
     key.destroy()
     with pytest.raises(SecureMemoryClosed, match=r"^key is closed$"):
         _ = key.key_id

@@ -131,6 +131,20 @@ test_limit(struct form const *form)
     CHECK_EQUAL(zpy_cell_wipe(key.cell), ZPY_OK);
 }
 
+/* A key whose time is over before it is made is an expired one. */
+static void
+test_short_life(struct form const *form)
+{
+    uint8_t out[MESSAGE_BYTES + TAG_BYTES_MAX];
+    uint8_t nonce[NONCE_BYTES_MAX];
+    struct zpy_key key;
+    int64_t const cell = zpy_key_create(&key, form->algorithm, NULL, ZPY_RANDOM, 1);
+    CHECK(cell > 0 && key.cell == (uint64_t) cell);
+    CHECK_EQUAL(zpy_cell_state(key.cell), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_key_encrypt(&key, nonce, 1, NULL, 0, nonce, out), ZPY_EXPIRED);
+    CHECK_EQUAL(zpy_cell_wipe(key.cell), ZPY_OK);
+}
+
 /* A cell of another length is no key, and there are no other algorithms. */
 static void
 test_other_cells(struct form const *form)
@@ -401,6 +415,7 @@ main(int argc, char **argv)
             test_messages(form, tiers[at]);
         }
         test_limit(form);
+        test_short_life(form);
         test_other_cells(form);
         test_stack(form, true);
         test_stack(form, false);
