@@ -119,6 +119,95 @@ def test_what_is_never_replaced(tmp_path: Path, plain: Path, key: CryptoKey, kin
     assert names(tmp_path) == {"plain", "target"}
 
 
+@pytest.fixture
+def no_flush(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - that is made before.
+    """No folder can be flushed: the disk answers with an error."""
+
+    def fail(path: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(ends, "sync_directory", fail)
+
+
+def written(path: Path, key: CryptoKey, *, overwrite: bool = False) -> None:
+    """Write an encrypted file piece by piece."""
+    with EncryptedWriter(path, key, overwrite=overwrite) as file:
+        file.write(DATA)
+
+
+@pytest.mark.usefixtures("no_flush", "naming")
+@pytest.mark.parametrize("use", ["encrypt", "decrypt", "write"])
+def test_a_folder_that_cannot_be_flushed(tmp_path: Path, sealed: Path, key: CryptoKey, use: str) -> None:
+    """A new result is taken away again, and the error is the disk's."""
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "target"
+    uses: dict[str, Callable[[], Any]] = {
+        "encrypt": lambda: encrypt_file(tmp_path / "plain", target, key),
+        "decrypt": lambda: decrypt_file(sealed, target, key),
+        "write": lambda: written(target, key),
+    }
+    with pytest.raises(OSError, match=r"^.Errno 5. Input/output error: '.*target'$"):
+        uses[use]()
+    assert names(tmp_path / "out") == set()
+
+
+@pytest.mark.usefixtures("no_flush", "naming")
+def test_plaintext_that_is_taken_away_is_zeroed(
+    tmp_path: Path, sealed: Path, key: CryptoKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks of a plaintext that could not be kept hold zeros when they are given back."""
+    found: list[tuple[bool, int]] = []
+    real = ends.NewFile._zero
+
+    def zero(file: ends.NewFile) -> None:
+        real(file)
+        content = os.pread(file._file.fileno(), 2 * len(DATA), 0)
+        found.append((not any(content), len(content)))
+
+    monkeypatch.setattr(ends.NewFile, "_zero", zero)
+    with pytest.raises(OSError, match="Input/output error"):
+        decrypt_file(sealed, tmp_path / "back", key)
+    assert found == [(True, len(DATA))]
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.usefixtures("no_flush", "naming")
+@pytest.mark.parametrize("use", ["encrypt", "decrypt", "write"])
+def test_a_replacement_that_is_not_flushed(tmp_path: Path, sealed: Path, key: CryptoKey, use: str) -> None:
+    """The old file is gone by then: the new one stays, whole, and the error says that it does."""
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "target"
+    target.write_bytes(b"old")
+    uses: dict[str, Callable[[], Any]] = {
+        "encrypt": lambda: encrypt_file(tmp_path / "plain", target, key, overwrite=True),
+        "decrypt": lambda: decrypt_file(sealed, target, key, overwrite=True),
+        "write": lambda: written(target, key, overwrite=True),
+    }
+    with pytest.raises(OSError, match="is complete and in its place, but its folder was not flushed: Input/output"):
+        uses[use]()
+    assert names(tmp_path / "out") == {"target"}
+    with open(target, "rb") if use == "decrypt" else EncryptedReader(target, key) as file:
+        assert file.read() == DATA
+
+
+@pytest.mark.usefixtures("no_flush")
+def test_a_name_that_cannot_be_taken_back(
+    tmp_path: Path, plain: Path, key: CryptoKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk refuses that, too, the result is there, whole, and the error says so."""
+    target = tmp_path / "target"
+
+    def fail(_path: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ends.os, "unlink", fail)
+        with pytest.raises(OSError, match="is complete and in its place"):
+            encrypt_file(plain, target, key)
+    with EncryptedReader(target, key) as file:
+        assert file.read() == DATA
+
+
 def test_a_name_taken_meanwhile(tmp_path: Path, plain: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
     """Somebody else's file of that name stays, and nothing of ours does."""
     target = tmp_path / "target"

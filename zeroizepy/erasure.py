@@ -137,9 +137,8 @@ def crypto_shred_file(
         SecureWipeError: The file changed while it was encrypted. Nothing was overwritten.
         OSError: Reading or writing failed.
 
-    What fails before the original is touched takes the copy away again and has the store erase the key; only a copy
-    whose folder could not be flushed stays, which is noise. What fails later, and an interrupt, leaves both, since the
-    original may be overwritten in part.
+    What fails before the original is touched takes the copy away again and has the store erase the key. What fails
+    later, and an interrupt, leaves both, since the original may be overwritten in part.
 
     Does not reach: the original's old blocks where `report.shred.verdict` says that they may remain, as on
     copy-on-write file systems and flash: erasing the key does not help against these. Changes to the file between the

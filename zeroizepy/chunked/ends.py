@@ -241,7 +241,8 @@ class NewFile(Output):
 
         Raises:
             FileExistsError: Meanwhile something else took the name.
-            OSError: It could not be flushed or named.
+            OSError: It could not be flushed or named. When only its folder could not be flushed, a new name is taken
+                away again; a file that replaced another one stays, complete, and the error says so.
         """
         try:
             os.fsync(self._file.fileno())
@@ -249,8 +250,20 @@ class NewFile(Output):
         except OSError as error:
             name_only(error, self._path)
             raise
+        try:
+            sync_directory(self._path)
+        except OSError as error:
+            if not self._take_back():
+                error.strerror = f"is complete and in its place, but its folder was not flushed: {error.strerror}"
+            raise
         self._file.close()
-        sync_directory(self._path)
+
+    def _take_back(self) -> bool:
+        """Take the name away where nothing stood before. Returns whether it is."""
+        if not self._overwrite and self._has_name():
+            with suppress(OSError):
+                os.unlink(self._path)
+        return not self._has_name()
 
     def _take_name(self) -> None:
         if self._temporary is None and not self._overwrite:

@@ -47,7 +47,8 @@ def encrypt_file(
         FileExistsError: Something stands at `dst`, and nothing was changed.
         SecureMemoryClosed: The key is destroyed, or was while this ran; SecureMemoryExpired when its time is over.
         LockLimitError: Nothing more can be locked.
-        OSError: Reading or writing failed.
+        OSError: Reading or writing failed. With `overwrite`, a complete result that replaced the old file stays when
+            only the last flush of its folder fails; the message says so.
 
     The result is 56 bytes longer than the plaintext, and 16 for each begun chunk of 16 KiB and one more where the last
     is full. Each file has a key of its own, derived with HKDF-SHA-512 from `key` and a random salt into a locked slot,
@@ -116,12 +117,12 @@ def decrypt_file(
         FileExistsError: Something stands at `dst`, and nothing was changed.
         SecureMemoryClosed: The key is destroyed, or was while this ran; SecureMemoryExpired when its time is over.
         LockLimitError: Nothing more can be locked.
-        OSError: Reading or writing failed.
+        OSError: Reading or writing failed; as for `encrypt_file`.
 
-    When this raises, plaintext that was written for a path is zeroed in place, once, and given back. Where the file
-    system has O_TMPFILE it had no name before, so that a kill leaves none, either; with `overwrite`, a kill in the
-    instant before the old file is replaced leaves the complete plaintext under a name that begins with a dot and ends
-    in ".tmp".
+    When this raises, and the message does not say that the result is complete and in its place, plaintext that was
+    written for a path is zeroed in place, once, and given back. Where the file system has O_TMPFILE it had no name
+    before, so that a kill leaves none, either; with `overwrite`, a kill in the instant before the old file is replaced
+    leaves the complete plaintext under a name that begins with a dot and ends in ".tmp".
 
     Does not reach: as with `encrypt_file`; and blocks of a plaintext that failed, on file systems that do not write in
     place or when the process is killed (see `secure_delete` and `wipe_free_space`).

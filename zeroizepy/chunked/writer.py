@@ -129,7 +129,8 @@ class EncryptedWriter:
 
         Raises:
             FileExistsError: Meanwhile something else took the name.
-            SecureMemoryClosed, OSError: As for `encrypt_file`. The file is discarded then.
+            SecureMemoryClosed, OSError: As for `encrypt_file`. The file is discarded then, unless the message says that
+                it is complete and in its place.
         """
         sealer = self._sealer
         if sealer is None:
