@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from zeroizepy.shred import resume
 from zeroizepy.shred.journal import Begun, Journal, State, _packed
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def test_removal_spares_another_file(tmp_path: Path) -> None:
 
 
 def test_a_full_batch_fits(tmp_path: Path) -> None:
-    """The largest numbers there are, for as many files as a batch takes."""
-    begun = [Begun(2**64 - 1, 2**64 - 1, 2**63 - 1, "overwritten_verified")] * 512
+    """The largest numbers there are, for as many files as a run keeps."""
+    begun = [Begun(2**64 - 1, 2**64 - 1, 2**63 - 1, "overwritten_verified")] * resume._MOST_BEGUN
     with Journal(str(tmp_path / "journal"), RUN) as journal:
         journal.save(State({"overwritten": 2**63}, begun), lasting=True)
     with Journal(str(tmp_path / "journal"), RUN) as journal:
@@ -136,3 +137,21 @@ def test_a_record_of_another_kind_is_refused(tmp_path: Path, record: object) -> 
     with pytest.raises(FileExistsError, match="record of another kind"):
         Journal(str(path), RUN)
     assert path.read_bytes() == before
+
+
+def test_no_outcome_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs were killed, what they had begun stands in the journal, or among what is counted."""
+    monkeypatch.setattr(resume, "_MOST_BEGUN", 6)
+    outcomes = ["not_in_place", "overwritten", None, ""]
+    for killed in range(5):
+        with Journal(str(tmp_path / "journal"), RUN) as journal:
+            run = resume.Resume(journal)
+            files = [os.stat_result((0o100600, 4 * killed + each, 1, 1, 0, 0, 9, 0, 0, 0)) for each in range(4)]
+            run.begin((status, 9) for status in files)
+            for status, outcome in zip(files, outcomes, strict=True):
+                run._begun[status.st_dev, status.st_ino].outcome = outcome
+            run._save(lasting=False)
+    with Journal(str(tmp_path / "journal"), RUN) as journal:
+        assert len(journal.state.begun) == 6
+        run = resume.Resume(journal)
+        assert run.finish() == {"not_in_place": 5, "overwritten": 5, "unknown": 5, "nothing_to_overwrite": 5}

@@ -26,7 +26,7 @@ __all__ = ["Begun", "Journal", "State"]
 
 _MAGIC = "zeroizepy-tree-journal 1"
 _HEADER_BYTES = 4096
-_SLOT_BYTES = 128 << 10
+_SLOT_BYTES = 512 << 10
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0)
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Resume"]
 
-_MOST_BEGUN = 1024
-"""Files that the journal has as begun. Those that earlier runs had begun and this one has not met come last."""
+_MOST_BEGUN = 4096
+"""Files that the journal has as begun: at most 1024 of this run, and those of earlier ones that it has not met."""
 
 
 class Resume:
@@ -92,7 +92,7 @@ class Resume:
 
         What an earlier run had begun and is not there any more had been removed by it.
         """
-        gone = ("unknown" if each.outcome is None else each.outcome or NOTHING for each in self._unmet.values())
+        gone = map(_outcome_of, self._unmet.values())
         if self._journal is not None:
             self._journal.remove()
         return {**self.earlier(), **(self._earlier + Counter(gone))}
@@ -102,6 +102,17 @@ class Resume:
         return dict(self._earlier)
 
     def _save(self, *, lasting: bool) -> None:
-        if self._journal is not None:
-            begun = [*self._begun.values(), *self._unmet.values()]
-            self._journal.save(State(dict(self._counts), begun[:_MOST_BEGUN]), lasting=lasting)
+        if self._journal is None:
+            return
+        while len(self._begun) + len(self._unmet) > _MOST_BEGUN and self._unmet:
+            # Most likely it is gone. Counted twice if it is met after all, rather than with what it was lost.
+            outcome = _outcome_of(self._unmet.pop(next(iter(self._unmet))))
+            self._earlier[outcome] += 1
+            self._counts[outcome] += 1
+        begun = [*self._begun.values(), *self._unmet.values()]
+        self._journal.save(State(dict(self._counts), begun), lasting=lasting)
+
+
+def _outcome_of(begun: Begun) -> str:
+    """What to count a file as that an earlier run had begun and that is not there any more."""
+    return "unknown" if begun.outcome is None else begun.outcome or NOTHING
