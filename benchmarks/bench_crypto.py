@@ -1,7 +1,8 @@
 """What does a message cost when its key stays in locked memory?
 
 Baselines: upstream zeroizepy, `cryptography`'s AESGCM with a nonce from os.urandom, PyNaCl's SecretBox and its bindings
-of XChaCha20-Poly1305 and AEGIS-256. Unit: time for one message, and bytes of plaintext a second.
+of XChaCha20-Poly1305 and AEGIS-256, and libsodium itself, called from C. Unit: time for one message, and bytes of
+plaintext a second.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from harness import Aim, Case, Ratio, Repeats, facts, group, options, statement, write_section
+from native import Native
 from upstream import Upstream
 
 from zeroizepy import CipherText, CryptoKey, cryptographic_erase_key, decrypt_data, encrypt_data
+from zeroizepy.keys.algorithms import AES_256, ALGORITHMS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +32,8 @@ ENCRYPTING = {size: Aim(1.0 if size < LARGE_BYTES else 2.0) for size in (*SIZES,
 FRESH = Aim(0.7)
 OTHER_LARGE_BYTES = 16384
 OTHERS = Aim(1.1)
-"""Time over that of PyNaCl's binding of the same C function, from 16 KiB up; it copies what that returns."""
+"""Time over that of the same C function called from C, from 16 KiB up."""
+IN_C = "libsodium: the same in C"
 ERASING = Aim(1.1)
 """Time to erase a key that encrypted over that of one that did not."""
 WARM = 32
@@ -41,6 +45,8 @@ Unit: time for one message, mostly the cost of the call at 64 B; from 64 KiB als
 
 - Ours, upstream and `cryptography` do AES-256-GCM under a fresh random nonce; SecretBox does XSalsa20-Poly1305.
 - PyNaCl's bindings of XChaCha20-Poly1305 and AEGIS-256 get a nonce that is ready, and the key as bytes.
+- "In C": libsodium's function in a loop, into the same buffer each time, under a nonce that is ready. No layer above it
+  can be faster: it makes no object, and Python has no way to make one without zeroing it first.
 - Here messages follow each other quickly, so that ours draws its nonces several at a time (LIMITATIONS.md). A lone
   message takes one system call more.
 - Key location: ours in locked pages; upstream fetches it as bytes for each message; AESGCM and SecretBox keep it on the
@@ -65,7 +71,7 @@ def check_same_work(peer: Upstream, message: bytes, key: CryptoKey, aes: AESGCM,
     assert box.decrypt(box.encrypt(message)) == message
 
 
-def one_size(peer: Upstream, size: int, repeats: Repeats) -> list[str]:
+def one_size(native: Native, peer: Upstream, size: int, repeats: Repeats) -> list[str]:
     """Encrypt and decrypt messages of one size."""
     message, raw_key = os.urandom(size), os.urandom(32)
     key, aes, box = CryptoKey(raw_key), AESGCM(raw_key), import_module("nacl.secret").SecretBox(raw_key)
@@ -97,6 +103,9 @@ def one_size(peer: Upstream, size: int, repeats: Repeats) -> list[str]:
     for verb, cases in (("Encrypt", encrypting), ("Decrypt", decrypting)):
         first, *others = [case.name for case in cases]
         wanted = [Ratio(first, name, aims.get(name)) for name in others]
+        if verb == "Encrypt" and size >= LARGE_BYTES:
+            cases.append(native.seal(IN_C, AES_256.core, message, size))
+            wanted += [Ratio(first, IN_C), Ratio(IN_C, "cryptography: AESGCM.encrypt")]
         lines += group(f"{verb} {SIZES[size]}", cases, wanted, repeats)
     return lines
 
@@ -131,8 +140,8 @@ def fresh_keys(repeats: Repeats) -> list[str]:
     return lines
 
 
-def other_algorithms(repeats: Repeats) -> list[str]:
-    """XChaCha20-Poly1305 and AEGIS-256 beside PyNaCl's bindings of the same C functions."""
+def other_algorithms(native: Native, repeats: Repeats) -> list[str]:
+    """XChaCha20-Poly1305 and AEGIS-256 beside the same C functions, called from C and through PyNaCl's bindings."""
     nacl = import_module("nacl.bindings")
     lines = []
     for name, function in (("XChaCha20-Poly1305", "xchacha20poly1305_ietf"), ("AEGIS-256", "aegis256")):
@@ -149,10 +158,12 @@ def other_algorithms(repeats: Repeats) -> list[str]:
                 statement(
                     "ours: encrypt_data", "encrypt_data(message, key)", shown, encrypt_data=encrypt_data, **names
                 ),
+                native.seal(IN_C, ALGORITHMS[name].core, message, shown),
                 statement("PyNaCl: binding", "seal(message, None, nonce, raw)", shown, **names),
             ]
             aim = OTHERS if size >= OTHER_LARGE_BYTES else None
-            lines += group(f"{name}: encrypt {text}", cases, [Ratio(cases[0].name, cases[1].name, aim)], repeats)
+            wanted = [Ratio(cases[0].name, IN_C, aim), Ratio(cases[0].name, cases[2].name)]
+            lines += group(f"{name}: encrypt {text}", cases, wanted, repeats)
     return lines
 
 
@@ -196,13 +207,14 @@ def main() -> None:
     lines = [INTRODUCTION, f"- repeats: {repeats}", *facts(("cryptography", "PyNaCl")), ""]
     with CryptoKey.generate() as key:
         assert key.protection.schedule_locked, "this CPU has no AES instructions: nothing to measure"
+    native = Native()
     with Upstream() as peer:
         peer.run("from zeroizepy.crypto import CryptoKey, decrypt_data, encrypt_data")
         for size in SIZES:
-            lines += one_size(peer, size, repeats)
+            lines += one_size(native, peer, size, repeats)
     lines += huge(repeats)
     lines += fresh_keys(repeats)
-    lines += other_algorithms(repeats)
+    lines += other_algorithms(native, repeats)
     lines += erasing(repeats)
     write_section(chosen.results, "Messages", lines)
 

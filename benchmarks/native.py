@@ -19,7 +19,10 @@ struct core { void *create; void *verify; void *wipe; };
 int64_t loop_sodium_malloc(uint64_t number);
 int64_t loop_mprotect(void *pages, size_t bytes, uint64_t number);
 int64_t loop_cells(struct core const *core, uint64_t number, unsigned thread_count);
+int64_t loop_seal(int algorithm, uint8_t *out, uint8_t const *message, size_t length, uint64_t number);
 """
+_TAG_BYTES = 32
+"""The longest."""
 
 
 class Native:
@@ -54,15 +57,28 @@ class Native:
         """Create, verify and wipe cells with the core's own functions, by so many threads."""
         return self._case(name, lambda number: self._loops.loop_cells(self._core, number, threads))
 
+    def seal(self, name: str, algorithm: int, message: bytes, bytes_each: int = 0) -> Case:
+        """libsodium's own encryption, into one buffer again and again.
+
+        Args:
+            name, bytes_each: For the results.
+            algorithm: The core's enum zpy_algorithm.
+            message: What to encrypt.
+        """
+        out = self._ffi.new("uint8_t[]", len(message) + _TAG_BYTES)
+        return self._case(
+            name, lambda number: self._loops.loop_seal(algorithm, out, message, len(message), number), bytes_each
+        )
+
     @staticmethod
-    def _case(name: str, loop: Any) -> Case:
+    def _case(name: str, loop: Any, bytes_each: int = 0) -> Case:
         def batch(number: int) -> float:
             taken_ns = int(loop(number))
             if taken_ns < 0:
                 raise OSError(-taken_ns, os.strerror(-taken_ns))
             return taken_ns / 1e9
 
-        return Case(name, batch)
+        return Case(name, batch, bytes_each)
 
 
 def _compiled() -> str:
