@@ -66,7 +66,8 @@ _encrypt_short, _decrypt_short = lib.zpy_key_encrypt, lib.zpy_key_decrypt
 _encrypt_long, _decrypt_long = lib.zpy_aead_encrypt, lib.zpy_aead_decrypt
 _new_tuple = tuple.__new__
 _ZERO = b"\0"
-"""`_ZERO * n` is a new object, for any n > 1, and half the time of `bytes(n)` where that is small."""
+"""`_ZERO * n` is a new object for any n > 1, and takes half the time of `bytes(n)` while that is short. The zeros of a
+long one come from the kernel."""
 
 
 def _public_bytes(data: Any, name: str) -> bytes:
@@ -109,14 +110,21 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
     """
     try:
         if type(plaintext) is bytes and type(key) is CryptoKey and associated_data is None:
-            # The common case: one call into the core and nothing else. Why it failed is found out below.
+            # The common case: one call into the core and nothing else.
             algorithm = key._algorithm
             size = len(plaintext)
-            if algorithm.core and size < _LONG_BYTES:
+            if algorithm.core:
                 # The core fills both objects before anybody else has seen them.
-                nonce, out = _ZERO * algorithm.nonce_bytes, _ZERO * (size + algorithm.tag_bytes)
-                if not _encrypt_short(key._core, plaintext, size, b"", 0, nonce, out):
-                    return _new_tuple(CipherText, (nonce, out))
+                nonce = _ZERO * algorithm.nonce_bytes
+                if size < _LONG_BYTES:
+                    out = _ZERO * (size + algorithm.tag_bytes)
+                    status = _encrypt_short(key._core, plaintext, size, b"", 0, nonce, out)
+                else:
+                    out = bytes(size + algorithm.tag_bytes)
+                    status = _encrypt_long(key._core, plaintext, size, b"", 0, nonce, out)
+                if status:
+                    _fail(status, key)
+                return _new_tuple(CipherText, (nonce, out))
         return _encrypt_any(plaintext, key, _public_bytes(associated_data, "associated_data"))
     except BaseException as error:
         plaintext = b""
@@ -198,12 +206,17 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
         algorithm = key._algorithm
         if algorithm.core and type(nonce) is bytes and type(sealed) is bytes and len(nonce) == algorithm.nonce_bytes:
             size = len(sealed)
-            if algorithm.tag_bytes + 1 < size < _LONG_BYTES:
-                plaintext = _ZERO * (size - algorithm.tag_bytes)
-                status = _decrypt_short(key._core, sealed, size, b"", 0, nonce, plaintext)
-                if not status:
-                    return plaintext
-                _fail(status, key)  # Not once more below: a ciphertext that is refused counts once.
+            room = size - algorithm.tag_bytes
+            if room > 1:  # See read_bytes.
+                if size < _LONG_BYTES:
+                    plaintext = _ZERO * room
+                    status = _decrypt_short(key._core, sealed, size, b"", 0, nonce, plaintext)
+                else:
+                    plaintext = bytes(room)
+                    status = _decrypt_long(key._core, sealed, size, b"", 0, nonce, plaintext)
+                if status:
+                    _fail(status, key)
+                return plaintext
     nonce, sealed = _check_ciphertext(ct, key)
     return _decrypt(nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
 
