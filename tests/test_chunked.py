@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
@@ -245,6 +246,34 @@ def test_each_file_has_its_own_salt() -> None:
     assert first[:24] != second[:24]
     assert first[24:HEAD] != second[24:HEAD]
     assert first[HEAD:] != second[HEAD:]
+
+
+class OlderAESGCM:
+    """What `cryptography` had before it wrote into buffers."""
+
+    def __init__(self, key: memoryview) -> None:
+        self._cipher = AESGCM(key)
+
+    def encrypt(self, nonce: bytes, data: memoryview, associated_data: None) -> bytes:
+        """As there."""
+        return self._cipher.encrypt(nonce, data, associated_data)
+
+    def decrypt(self, nonce: bytes, data: memoryview, associated_data: None) -> bytes:
+        """As there."""
+        return self._cipher.decrypt(nonce, data, associated_data)
+
+
+def test_cryptography_that_only_returns_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files under 16-byte keys are the same with it, and what is not authentic is refused."""
+    key, data = CryptoKey(RAW[16]), payload(2 * CHUNK + 5)
+    before = seal(data, key)
+    monkeypatch.setattr("cryptography.hazmat.primitives.ciphers.aead.AESGCM", OlderAESGCM)
+    assert unseal(before, key) == data
+    after = seal(data, key)
+    with pytest.raises(DecryptionError, match="chunk 1 is not authentic"):
+        unseal(after[: HEAD + SEALED] + bytes(SEALED) + after[HEAD + 2 * SEALED :], key)
+    monkeypatch.undo()
+    assert unseal(after, key) == data
 
 
 # ---- what must be refused ----

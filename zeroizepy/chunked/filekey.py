@@ -188,8 +188,9 @@ class FileKey(SlottedHolder):
             cipher, base = self._openssl()
             for index in range(count):
                 part = source.view[index * CHUNK_BYTES : min((index + 1) * CHUNK_BYTES, length)]
-                sealed = cipher.encrypt(_nonce(base, first + index), part, None)
-                out.view[index * SEALED_BYTES : index * SEALED_BYTES + len(sealed)] = sealed
+                begin = index * SEALED_BYTES
+                room = out.view[begin : begin + len(part) + TAG_BYTES]
+                _encrypt_into(cipher, _nonce(base, first + index), part, room)
         self.check()
         return length + count * TAG_BYTES
 
@@ -255,13 +256,31 @@ class FileKey(SlottedHolder):
         cipher, base = self._openssl()
         for index in range(count):
             part = source.view[index * SEALED_BYTES : min((index + 1) * SEALED_BYTES, length)]
+            begin = index * CHUNK_BYTES
+            room = out.view[begin : begin + len(part) - TAG_BYTES]
             try:
-                plaintext = cipher.decrypt(_nonce(base, first + index), part, None)
+                _decrypt_into(cipher, _nonce(base, first + index), part, room)
             except InvalidTag:
                 return index
-            out.view[index * CHUNK_BYTES : index * CHUNK_BYTES + len(plaintext)] = plaintext
-            _lib.wipe_bytes(plaintext)
         return count
+
+
+def _encrypt_into(cipher: AESGCM, nonce: bytes, plaintext: memoryview, room: memoryview) -> None:
+    """Encrypt into a buffer of just the right size, without a copy where `cryptography` is new enough for that."""
+    if hasattr(cipher, "encrypt_into"):
+        cipher.encrypt_into(nonce, plaintext, None, room)
+    else:
+        room[:] = cipher.encrypt(nonce, plaintext, None)
+
+
+def _decrypt_into(cipher: AESGCM, nonce: bytes, sealed: memoryview, room: memoryview) -> None:
+    """The same the other way. What is in the buffer after `InvalidTag` is not authentic."""
+    if hasattr(cipher, "decrypt_into"):
+        cipher.decrypt_into(nonce, sealed, None, room)
+    else:
+        plaintext = cipher.decrypt(nonce, sealed, None)
+        room[:] = plaintext
+        _lib.wipe_bytes(plaintext)
 
 
 def _nonce(base: int, number: int) -> bytes:
