@@ -592,3 +592,32 @@ int zpy_sodium_stream_push(uint64_t cell, uint8_t const *message, size_t length,
 int zpy_sodium_stream_pull(uint64_t cell, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                            uint8_t *tag_out, uint8_t *out);
 int zpy_sodium_stream_rekey(uint64_t cell);
+
+/* ---- boxes: X25519, 32-byte secret and public key in one slot, and what PyNaCl makes of them and of signing keys ---- */
+
+/* What an X25519 secret is made from. */
+enum zpy_box_source {
+    ZPY_BOX_SECRET = 0, /* 32 bytes, copied; random with ZPY_RANDOM. */
+    ZPY_BOX_SEED = 1    /* The first half of the SHA-512 of 32 bytes. */
+};
+
+/* public_out, here and below: 32 bytes. Returns a handle > 0 or minus a zpy_status. The secret is the first 32 bytes of the
+ * cell. */
+int64_t zpy_box_create(int source, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns, uint8_t *public_out);
+/* The X25519 key that belongs to an Ed25519 key, from slot to slot. */
+int64_t zpy_box_from_signing(uint64_t signing_key, uint32_t options, uint64_t ttl_ns, uint8_t *public_out);
+/* The X25519 public key that belongs to an Ed25519 one; ZPY_INVALID for what is none, or of small order. */
+int zpy_box_public_from_signing(uint8_t const *signing_public_key, uint8_t *public_out);
+/* The key that the owners of two X25519 keys share, for ZPY_XSALSA20_POLY1305, with a new cell for it. Returns as
+ * zpy_key_create; minus ZPY_INVALID for a public key with which all share the same. */
+int64_t zpy_box_share(struct zpy_key *key_out, uint64_t private_key, uint8_t const *public_key, uint32_t options,
+                      uint64_t ttl_ns);
+/* Encrypt for the owner of a public key, under a key that nobody has afterwards. out: 48 bytes more than the message, zeroed
+ * when the result is not ZPY_OK; ZPY_INVALID as above. */
+int zpy_box_seal(uint8_t const *public_key, uint8_t const *message, size_t length, uint8_t *out);
+/* length counts those 48; ZPY_RANGE for fewer. out: as much less, zeroed when the result is not ZPY_OK. */
+int zpy_box_open(uint64_t private_key, uint8_t const *sealed, size_t length, uint8_t *out);
+/* out: the signature, 64 bytes, and the message; zeroed when the result is not ZPY_OK. */
+int zpy_sign_message(uint64_t key, uint8_t const *message, size_t length, uint8_t *out);
+/* Verify what zpy_sign_message made. */
+int zpy_sign_verify_message(uint8_t const *public_key, uint8_t const *signed_message, size_t length);

@@ -28,11 +28,12 @@ SANITIZERS = {
 }
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
-# What single programs need beyond that: test_aead chooses nonces; the fuzzer sees each run of pages come and go,
-# test_reaper each thread; test_overwrite has a device in memory; in test_fork a thread stops at one place while another
-# forks; in test_names somebody comes between a check and a rename.
+# What single programs need beyond that: test_aead chooses nonces; in test_box a key ends in the middle of a call; the
+# fuzzer sees each run of pages come and go, test_reaper each thread; test_overwrite has a device in memory; in test_fork
+# a thread stops at one place while another forks; in test_names somebody comes between a check and a rename.
 EXTRA = {
     "test_aead": ["-Wl,--wrap=zpy_nonce_draw"],
+    "test_box": ["-Wl,--wrap=crypto_box_beforenm,--wrap=crypto_sign_ed25519_sk_to_curve25519"],
     "fuzz_arena": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_unmap"],
     "test_fork": ["-Wl,--wrap=zpy_pages_map,--wrap=zpy_pages_protect,--wrap=sodium_memzero"],
     "test_names": ["-Wl,--wrap=zpy_file_rename"],
@@ -165,6 +166,14 @@ def test_files_cut_by_several_threads(run: Run, sanitizer: str) -> None:
 def test_signing_keys(run: Run, backing: str) -> None:
     """Each promise of signing keys holds in every tier, the stack is cleared, and nothing is leaked."""
     done = run("test_sign", backing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_boxes(run: Run, backing: str) -> None:
+    """Each promise of X25519 keys and boxes holds in every tier, the stack is cleared, and nothing is leaked."""
+    done = run("test_box", backing)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
 
 

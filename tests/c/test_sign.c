@@ -31,7 +31,16 @@ test_vector(uint32_t options)
     CHECK_EQUAL(zpy_sign_verify(public_key, message, sizeof message, out), ZPY_OK);
     out[0] ^= 1;
     CHECK_EQUAL(zpy_sign_verify(public_key, message, sizeof message, out), ZPY_FORGED);
+    uint8_t whole[sizeof signature + sizeof message];
+    CHECK_EQUAL(zpy_sign_message(key, message, sizeof message, whole), ZPY_OK);
+    CHECK_EQUAL(memcmp(whole, signature, sizeof signature), 0);
+    CHECK_EQUAL(memcmp(whole + sizeof signature, message, sizeof message), 0);
+    CHECK_EQUAL(zpy_sign_verify_message(public_key, whole, sizeof whole), ZPY_OK);
+    CHECK_EQUAL(zpy_sign_verify_message(public_key, whole, sizeof whole - 1), ZPY_FORGED);
+    CHECK_EQUAL(zpy_sign_verify_message(public_key, whole, sizeof signature - 1), ZPY_FORGED);
     CHECK_EQUAL(zpy_cell_wipe(key), ZPY_OK);
+    CHECK_EQUAL(zpy_sign_message(key, message, sizeof message, whole), ZPY_WIPED);
+    CHECK(sodium_is_zero(whole, sizeof whole));
     CHECK_EQUAL(zpy_sign_public(key, out), ZPY_WIPED);
     CHECK_EQUAL(zpy_sign_detached(key, message, sizeof message, out), ZPY_WIPED);
 }
@@ -96,6 +105,10 @@ test_stack(void)
     int const status = zpy_sign_detached(made(key), message, sizeof message, out);
     CHECK_EQUAL(left_on_stack(LOOK_TO), 0);
     CHECK_EQUAL(status, ZPY_OK);
+    uint8_t whole[sizeof signature + sizeof message];
+    int const whole_status = zpy_sign_message(made(key), message, sizeof message, whole);
+    CHECK_EQUAL(left_on_stack(LOOK_TO), 0);
+    CHECK_EQUAL(whole_status, ZPY_OK);
     CHECK_EQUAL(zpy_cell_wipe((uint64_t) key), ZPY_OK);
 }
 
