@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from zeroizepy import CypherCell, SecureMemory, SecureMemoryClosed
+from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed
 from zeroizepy.nacl import encoding, exceptions, exports
 from zeroizepy.nacl.secret import Aead, SecretBox
 
@@ -64,8 +64,10 @@ def test_keys_from_where_secrets_are(name: str) -> None:
     """A key in a cell, secure memory or any buffer is the same key."""
     key = os.urandom(32)
     sealed = getattr(theirs, name)(key).encrypt(b"message")
-    for given in (CypherCell(key), SecureMemory.from_bytes(key), bytearray(key), memoryview(key), OURS[name](key)):
+    for given in (CypherCell(key), SecureMemory.from_bytes(key), bytearray(key), memoryview(key), CryptoKey(key)):
         assert OURS[name](given).decrypt(sealed) == b"message"
+    with pytest.raises(exceptions.TypeError, match="must be created from 32 bytes"):
+        OURS[name](OURS[name](key))  # As PyNaCl.
 
 
 @BOXES

@@ -5,10 +5,9 @@ from __future__ import annotations
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.memory import SecureMemory
-from zeroizepy.slots import can_borrow, lend
 
 from . import exceptions as exc
-from ._held import SecretHolder, lifetime, new_core, with_secret
+from ._held import SecretHolder, lifetime, new_core, public_bytes, with_message, with_secret
 from .encoding import Encodable, RawEncoder
 from .utils import EncryptedMessage, StringFixer
 
@@ -18,15 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn
 
+    from typing_extensions import Buffer
+
     from ._held import Policy, Secret, Tier
     from .encoding import Encoder
 
-__all__ = ["KEY_BYTES", "MAC_BYTES", "NONCE_BYTES", "CipherBox"]
+__all__ = ["KEY_BYTES", "MAC_BYTES", "NONCE_BYTES", "OVERHEAD_BYTES", "SHORT_BYTES", "CipherBox", "SalsaBox"]
 
 KEY_BYTES, NONCE_BYTES, MAC_BYTES = 32, 24, 16
 """Of XSalsa20-Poly1305 and XChaCha20-Poly1305 alike."""
-_OVERHEAD = NONCE_BYTES + MAC_BYTES
-_LONG_BYTES = 16384
+OVERHEAD_BYTES = NONCE_BYTES + MAC_BYTES
+SHORT_BYTES = 16384
 """From here on the GIL is released: the work then outlasts the cost of doing so."""
 
 # Looked up once: on short messages that is a good part of the time.
@@ -40,12 +41,15 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
 
     _ALGORITHM: ClassVar[int]
     _KEY_KIND: ClassVar[str]
+    _FORGED: ClassVar[str] = "Decryption failed. Ciphertext failed verification"
     _core: Any = _NO_CORE
     """A struct zpy_key; without a key one that every call refuses."""
 
     def _take(self, key: Secret, encoder: Encoder, tier: Tier, policy: Policy, ttl_sec: float | None) -> None:
         """Copy the key into a slot of its own."""
         options, ttl_ns = lifetime(tier, policy, ttl_sec)
+        if isinstance(key, SecretHolder):
+            self._refuse_key(None)  # As PyNaCl does, for a key of this package is of another kind.
         with_secret(key, encoder, KEY_BYTES, lambda source: self._make(source, options, ttl_ns), self._refuse_key)
 
     def _make(self, source: Any, options: int, ttl_ns: int) -> None:
@@ -61,6 +65,11 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
         self._hold(core.cell, KEY_BYTES)
         self._core = core
 
+    @property
+    def _key(self) -> bytes:
+        """PyNaCl's attribute, which programs use though its name asks them not to; an export."""
+        return self._export()
+
     def _refuse_key(self, size: int | None) -> NoReturn:
         if size is not None:
             raise exc.ValueError(f"The key must be exactly {KEY_BYTES} bytes long")
@@ -69,10 +78,11 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
     def _encrypt(self, plaintext: Any, aad: Any, nonce: Any, encoder: Encoder) -> EncryptedMessage:
         """Any message, any way; subclasses have the common one in line."""
         if nonce is not None:
-            nonce = _public(nonce, "nonce")
+            nonce = public_bytes(nonce, "nonce")
             _check_nonce(nonce)
         try:
-            message = _sealed(self, plaintext, _public(aad, "aad"), nonce)
+            extra = public_bytes(aad, "aad")
+            message = with_message(plaintext, "plaintext", lambda source: _seal(self, source, extra, nonce))
         except BaseException as error:
             plaintext = b""
             _lib.clear_locals(error)
@@ -84,10 +94,10 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
 
     def _decrypt(self, ciphertext: Any, aad: Any, nonce: Any, encoder: Encoder) -> bytes:
         sealed, nonce, size = _split(ciphertext, nonce, encoder)
-        extra = _public(aad, "aad")
+        extra = public_bytes(aad, "aad")
         # The core fills the object before anybody else has seen it; those of up to one byte all code shares.
         out: Any = bytes(size) if size > 1 else ffi.new("uint8_t[]", 1)
-        run = _open_short if len(sealed) < _LONG_BYTES else lib.zpy_aead_open
+        run = _open_short if len(sealed) < SHORT_BYTES else lib.zpy_aead_open
         status = run(self._core, sealed, len(sealed), extra, len(extra), _NULL if nonce is None else nonce, out)
         if status != lib.ZPY_OK:
             self._fail_open(status)
@@ -101,7 +111,7 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
         sealed, nonce, size = _split(ciphertext, nonce, encoder)
         if nonce is None:
             sealed, nonce = sealed[NONCE_BYTES:], sealed[:NONCE_BYTES]
-        extra = _public(aad, "aad")
+        extra = public_bytes(aad, "aad")
         memory = SecureMemory(size)
         status = lib.zpy_aead_decrypt_into(self._core, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
         if status != lib.ZPY_OK:
@@ -111,8 +121,67 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
 
     def _fail_open(self, status: int) -> NoReturn:
         if status == lib.ZPY_FORGED:
-            raise exc.CryptoError("Decryption failed. Ciphertext failed verification")
+            raise exc.CryptoError(self._FORGED)
         self._fail(status)
+
+
+class SalsaBox(CipherBox):
+    """A box with XSalsa20-Poly1305."""
+
+    _ALGORITHM = lib.ZPY_XSALSA20_POLY1305
+
+    def encrypt(
+        self, plaintext: Secret, nonce: Buffer | None = None, encoder: Encoder = RawEncoder
+    ) -> EncryptedMessage:
+        """Encrypt a message.
+
+        Args:
+            plaintext: bytes-like, or a cell, memory or key, which is then not copied.
+            nonce: 24 bytes that no other message under this key has; None draws them.
+            encoder: What to encode the result with.
+
+        Raises:
+            TypeError, ValueError: A wrong argument.
+            SecureMemoryClosed: The key is gone, or was while this ran.
+        """
+        if nonce is None and encoder is RawEncoder and type(plaintext) is bytes:
+            # The common case: one call into the core, which fills the object before anybody else has seen it.
+            size = len(plaintext)
+            if size < SHORT_BYTES:
+                out = _new_bytes(EncryptedMessage, size + OVERHEAD_BYTES)
+                if not _seal_short(self._core, plaintext, size, b"", 0, _NULL, out):
+                    return out
+        return self._encrypt(plaintext, b"", nonce, encoder)
+
+    def decrypt(self, ciphertext: Buffer, nonce: Buffer | None = None, encoder: Encoder = RawEncoder) -> bytes:
+        """Authenticate and decrypt what `encrypt` made.
+
+        Args:
+            ciphertext: With its nonce before it, unless that is given.
+            nonce: 24 bytes, or None.
+            encoder: What the ciphertext is encoded with.
+
+        Returns:
+            The plaintext as `bytes`, which cannot be wiped; see `decrypt_secret`.
+
+        Raises:
+            CryptoError: Another key or nonce, or a changed message. No plaintext is released.
+            TypeError, ValueError: A wrong argument, or a ciphertext shorter than its tag.
+            SecureMemoryClosed: The key is gone, or was while this ran.
+        """
+        if nonce is None and encoder is RawEncoder and isinstance(ciphertext, bytes):
+            size = len(ciphertext) - OVERHEAD_BYTES
+            if 1 < size < SHORT_BYTES:
+                out = bytes(size)
+                if not _open_short(self._core, ciphertext, size + OVERHEAD_BYTES, b"", 0, _NULL, out):
+                    return out
+        return self._decrypt(ciphertext, b"", nonce, encoder)
+
+    def decrypt_secret(
+        self, ciphertext: Buffer, nonce: Buffer | None = None, encoder: Encoder = RawEncoder
+    ) -> SecureMemory:
+        """The same into secure memory: the plaintext is at no time a Python object."""
+        return self._decrypt_secret(ciphertext, b"", nonce, encoder)
 
 
 def _check_nonce(nonce: bytes) -> None:
@@ -120,31 +189,10 @@ def _check_nonce(nonce: bytes) -> None:
         raise exc.ValueError(f"The nonce must be exactly {NONCE_BYTES} bytes long")
 
 
-def _public(data: Any, name: str) -> bytes:
-    """What is no secret, as bytes; copied where it is something else.
-
-    Raises:
-        TypeError: Not bytes-like.
-    """
-    if isinstance(data, bytes):
-        return data
-    with _lib.as_buffer(data, name) as source:
-        return bytes(ffi.buffer(source))
-
-
-def _sealed(box: CipherBox, plaintext: Any, extra: bytes, nonce: bytes | None) -> EncryptedMessage:
-    if can_borrow(plaintext):
-        return lend(plaintext, lambda view: _sealed(box, view, extra, nonce))
-    if isinstance(plaintext, bytes):
-        return _seal(box, plaintext, extra, nonce)
-    with _lib.as_buffer(plaintext, "plaintext") as source:
-        return _seal(box, source, extra, nonce)
-
-
 def _seal(box: CipherBox, source: Any, extra: bytes, nonce: bytes | None) -> EncryptedMessage:
     size = len(source)
-    out = _new_bytes(EncryptedMessage, size + _OVERHEAD)  # As in _decrypt.
-    run = _seal_short if size < _LONG_BYTES else lib.zpy_aead_seal
+    out = _new_bytes(EncryptedMessage, size + OVERHEAD_BYTES)  # As in _decrypt.
+    run = _seal_short if size < SHORT_BYTES else lib.zpy_aead_seal
     status = run(box._core, source, size, extra, len(extra), _NULL if nonce is None else nonce, out)
     if status == lib.ZPY_RANGE:
         raise exc.ValueError("the message is too long for this cipher")
@@ -156,14 +204,14 @@ def _seal(box: CipherBox, source: Any, extra: bytes, nonce: bytes | None) -> Enc
 def _split(ciphertext: Any, nonce: Any, encoder: Encoder) -> tuple[bytes, bytes | None, int]:
     """The decoded ciphertext, with its nonce before it unless one is given, and the plaintext's length."""
     decoded = ciphertext if encoder is RawEncoder else encoder.decode(ciphertext)
-    sealed = _public(decoded, "ciphertext")
+    sealed = public_bytes(decoded, "ciphertext")
     if nonce is not None:
-        nonce = _public(nonce, "nonce")
+        nonce = public_bytes(nonce, "nonce")
         _check_nonce(nonce)
         size = len(sealed) - MAC_BYTES
     else:
         _check_nonce(sealed[:NONCE_BYTES])
-        size = len(sealed) - _OVERHEAD
+        size = len(sealed) - OVERHEAD_BYTES
     if size < 0:
         raise exc.TypeError(f"Input ciphertext must be at least {MAC_BYTES} long")
     return sealed, nonce, size

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Policy = Literal["seal", "strict"] | None
     _Result = TypeVar("_Result")
 
-__all__ = ["SecretHolder", "exports", "forbid_export", "lifetime", "with_secret"]
+__all__ = ["SecretHolder", "exports", "forbid_export", "lifetime", "public_bytes", "with_message", "with_secret"]
 
 
 class _Exports:
@@ -121,6 +121,37 @@ def with_secret(
         if size is not None and len(source) != size:
             refuse(len(source))
         return use(source)
+
+
+def with_message(message: Any, name: str, use: Callable[[Any], _Result]) -> _Result:
+    """Hand a message to a function as something that cffi takes for a pointer, without a copy.
+
+    Args:
+        message: bytes-like, or Borrowable, which is lent.
+        name: For the error.
+        use: Gets it.
+
+    Raises:
+        TypeError: Neither.
+    """
+    if can_borrow(message):
+        return lend(message, lambda view: with_message(view, name, use))
+    if isinstance(message, bytes):
+        return use(message)
+    with _lib.as_buffer(message, name) as source:
+        return use(source)
+
+
+def public_bytes(data: Any, name: str) -> bytes:
+    """What is no secret, as bytes; copied where it is something else.
+
+    Raises:
+        TypeError: Not bytes-like.
+    """
+    if isinstance(data, bytes):
+        return data
+    with _lib.as_buffer(data, name) as source:
+        return bytes(ffi.buffer(source))
 
 
 class SecretHolder(Holder):

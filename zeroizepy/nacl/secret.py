@@ -5,7 +5,7 @@ from __future__ import annotations
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 
-from ._cipher import KEY_BYTES, MAC_BYTES, NONCE_BYTES, CipherBox
+from ._cipher import KEY_BYTES, MAC_BYTES, NONCE_BYTES, OVERHEAD_BYTES, SHORT_BYTES, CipherBox, SalsaBox
 from .encoding import RawEncoder
 from .utils import EncryptedMessage
 
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Aead", "SecretBox"]
 
-_SHORT_BYTES = 16384
-_OVERHEAD = NONCE_BYTES + MAC_BYTES
 _seal, _open, _NULL = lib.zpy_key_seal, lib.zpy_key_open, ffi.NULL
 _new_bytes = bytes.__new__
 
 
-class SecretBox(CipherBox):
+class SecretBox(SalsaBox):
     """XSalsa20-Poly1305 under a key of 32 bytes, which is copied into a slot.
 
     Args:
@@ -50,7 +48,6 @@ class SecretBox(CipherBox):
     NONCE_SIZE: ClassVar[int] = NONCE_BYTES
     MACBYTES: ClassVar[int] = MAC_BYTES
     MESSAGEBYTES_MAX: ClassVar[int]
-    _ALGORITHM = lib.ZPY_XSALSA20_POLY1305
     _KEY_KIND = "SecretBox"
 
     def __init__(
@@ -68,59 +65,6 @@ class SecretBox(CipherBox):
             key = b""
             _lib.clear_locals(error)
             raise
-
-    def encrypt(
-        self, plaintext: Secret, nonce: Buffer | None = None, encoder: Encoder = RawEncoder
-    ) -> EncryptedMessage:
-        """Encrypt a message.
-
-        Args:
-            plaintext: bytes-like, or a cell, memory or key, which is then not copied.
-            nonce: 24 bytes that no other message under this key has; None draws them.
-            encoder: What to encode the result with.
-
-        Raises:
-            TypeError, ValueError: A wrong argument.
-            SecureMemoryClosed: The key is gone, or was while this ran.
-        """
-        if nonce is None and encoder is RawEncoder and type(plaintext) is bytes:
-            # The common case: one call into the core, which fills the object before anybody else has seen it.
-            size = len(plaintext)
-            if size < _SHORT_BYTES:
-                out = _new_bytes(EncryptedMessage, size + _OVERHEAD)
-                if not _seal(self._core, plaintext, size, b"", 0, _NULL, out):
-                    return out
-        return self._encrypt(plaintext, b"", nonce, encoder)
-
-    def decrypt(self, ciphertext: Buffer, nonce: Buffer | None = None, encoder: Encoder = RawEncoder) -> bytes:
-        """Authenticate and decrypt what `encrypt` made.
-
-        Args:
-            ciphertext: With its nonce before it, unless that is given.
-            nonce: 24 bytes, or None.
-            encoder: What the ciphertext is encoded with.
-
-        Returns:
-            The plaintext as `bytes`, which cannot be wiped; see `decrypt_secret`.
-
-        Raises:
-            CryptoError: Another key or nonce, or a changed message. No plaintext is released.
-            TypeError, ValueError: A wrong argument, or a ciphertext shorter than its tag.
-            SecureMemoryClosed: The key is gone, or was while this ran.
-        """
-        if nonce is None and encoder is RawEncoder and isinstance(ciphertext, bytes):
-            size = len(ciphertext) - _OVERHEAD
-            if 1 < size < _SHORT_BYTES:
-                out = bytes(size)
-                if not _open(self._core, ciphertext, size + _OVERHEAD, b"", 0, _NULL, out):
-                    return out
-        return self._decrypt(ciphertext, b"", nonce, encoder)
-
-    def decrypt_secret(
-        self, ciphertext: Buffer, nonce: Buffer | None = None, encoder: Encoder = RawEncoder
-    ) -> SecureMemory:
-        """The same into secure memory: the plaintext is at no time a Python object."""
-        return self._decrypt_secret(ciphertext, b"", nonce, encoder)
 
 
 class Aead(CipherBox):
@@ -166,8 +110,8 @@ class Aead(CipherBox):
         """Encrypt a message; `aad` is authenticated with it, neither encrypted nor stored. Else as `SecretBox`."""
         if nonce is None and encoder is RawEncoder and type(plaintext) is bytes and type(aad) is bytes:
             size = len(plaintext)
-            if size < _SHORT_BYTES:
-                out = _new_bytes(EncryptedMessage, size + _OVERHEAD)
+            if size < SHORT_BYTES:
+                out = _new_bytes(EncryptedMessage, size + OVERHEAD_BYTES)
                 if not _seal(self._core, plaintext, size, aad, len(aad), _NULL, out):
                     return out
         return self._encrypt(plaintext, aad, nonce, encoder)
@@ -177,10 +121,10 @@ class Aead(CipherBox):
     ) -> bytes:
         """Authenticate and decrypt what `encrypt` made with the same `aad`. Else as `SecretBox`."""
         if nonce is None and encoder is RawEncoder and isinstance(ciphertext, bytes) and type(aad) is bytes:
-            size = len(ciphertext) - _OVERHEAD
-            if 1 < size < _SHORT_BYTES:
+            size = len(ciphertext) - OVERHEAD_BYTES
+            if 1 < size < SHORT_BYTES:
                 out = bytes(size)
-                if not _open(self._core, ciphertext, size + _OVERHEAD, aad, len(aad), _NULL, out):
+                if not _open(self._core, ciphertext, size + OVERHEAD_BYTES, aad, len(aad), _NULL, out):
                     return out
         return self._decrypt(ciphertext, aad, nonce, encoder)
 
