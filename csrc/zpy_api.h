@@ -621,3 +621,44 @@ int zpy_box_open(uint64_t private_key, uint8_t const *sealed, size_t length, uin
 int zpy_sign_message(uint64_t key, uint8_t const *message, size_t length, uint8_t *out);
 /* Verify what zpy_sign_message made. */
 int zpy_sign_verify_message(uint8_t const *public_key, uint8_t const *signed_message, size_t length);
+
+/* ---- passwords: Argon2 and scrypt, whose stack is cleared behind each call ---- */
+
+enum zpy_pwhash {
+    ZPY_ARGON2I = 1, /* libsodium's numbers. */
+    ZPY_ARGON2ID = 2,
+    ZPY_SCRYPT = 7, /* With Salsa20/8 and SHA-256: "$7$". */
+    ZPY_PWHASH_ROOM = 128 /* Bytes of a hash as text, with zeros behind it. */
+};
+
+/* What its hashes begin with; null for a scheme that this libsodium lacks, as a reduced one lacks scrypt, and which is then
+ * ZPY_UNSUPPORTED below. */
+char const *zpy_pwhash_prefix(int scheme);
+/* Argon2 1.3 with one lane into out, which is zeroed when the result is not ZPY_OK. salt: 16 bytes; opslimit: passes; memlimit:
+ * bytes. ZPY_INVALID for what libsodium refuses, ZPY_NO_MEMORY when memlimit cannot be had. */
+int zpy_pwhash_raw(int scheme, uint8_t const *password, size_t password_length, uint8_t const *salt, uint64_t opslimit,
+                   size_t memlimit, uint8_t *out, size_t length);
+/* The same with scrypt: RFC 7914's N, r and p, a salt of any length. */
+int zpy_pwhash_scrypt(uint8_t const *password, size_t password_length, uint8_t const *salt, size_t salt_length, uint64_t n,
+                      uint32_t r, uint32_t p, uint8_t *out, size_t length);
+/* Hash as text, with a random salt and the limits in it. out: ZPY_PWHASH_ROOM bytes, zeroed when the result is not ZPY_OK. */
+int zpy_pwhash_str(int scheme, uint8_t const *password, size_t password_length, uint64_t opslimit, size_t memlimit, char *out);
+/* Is it the hash of this password? hash: a string of less than ZPY_PWHASH_ROOM bytes; scheme: ZPY_SCRYPT, or any Argon2 for the
+ * one that it says. ZPY_FORGED for another password or a malformed hash; ZPY_NO_MEMORY when that could not be found out. */
+int zpy_pwhash_verify(int scheme, char const *hash, uint8_t const *password, size_t password_length);
+
+/* ---- hashes: out is zeroed when the result is not ZPY_OK ---- */
+
+/* SHA-256 or SHA-512, by digest_bytes: 32 or 64. */
+int zpy_hash_sha2(uint8_t const *data, size_t length, uint8_t *out, size_t digest_bytes);
+/* SipHash-2-4 under a key of 16 bytes. digest_bytes: 8, or 16, which is ZPY_UNSUPPORTED where libsodium is a reduced one. */
+int zpy_hash_siphash(uint8_t const *key, uint8_t const *data, size_t length, uint8_t *out, size_t digest_bytes);
+/* BLAKE2b. key_length: 0 to 64; salt and person: 16 bytes each; digest_bytes: 1 to 64; ZPY_INVALID for others. */
+int zpy_hash_blake2b(uint8_t const *data, size_t length, uint8_t const *key, size_t key_length, uint8_t const *salt,
+                     uint8_t const *person, uint8_t *out, size_t digest_bytes);
+/* The same in steps. cell: of crypto_generichash_STATEBYTES, where the state rests between them. */
+int zpy_hash_blake2b_begin(uint64_t cell, uint8_t const *key, size_t key_length, uint8_t const *salt, uint8_t const *person,
+                           size_t digest_bytes);
+int zpy_hash_blake2b_update(uint64_t cell, uint8_t const *data, size_t length);
+/* keep: leave the state as it is, to go on with it; else it is finished, and finishing it again is ZPY_INVALID. */
+int zpy_hash_blake2b_finish(uint64_t cell, uint8_t *out, size_t digest_bytes, bool keep);

@@ -4,15 +4,12 @@
  * releases; here each state has a slot. */
 #include "zpy_internal.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define HASH_BYTES ((size_t) crypto_auth_hmacsha256_BYTES)
 
 /* Deeper than libsodium's SHA-256 goes, which clears its message schedule and not what was spilled on the way. */
 #define HASH_STACK_BYTES ((size_t) 4096)
-/* Deeper than its Argon2id goes, with several blocks of 1 KiB and a BLAKE2b of the password on the stack. */
-#define ARGON2_STACK_BYTES ((size_t) 32768)
 
 static void
 clear_after_hash(void)
@@ -177,15 +174,7 @@ zpy_derive_password(uint8_t const *password, size_t password_length, uint8_t con
     if (status != ZPY_OK) {
         return status;
     }
-    errno = 0;
-    if (crypto_pwhash_argon2id(out, length, (char const *) password, password_length, salt, opslimit, memlimit,
-                               crypto_pwhash_argon2id_ALG_ARGON2ID13) != 0) {
-        /* It tells bad arguments by these, and else only memory can have been missing. */
-        status = errno == EINVAL || errno == EFBIG ? ZPY_INVALID : ZPY_NO_MEMORY;
-        sodium_memzero(out, length);
-    }
-    sodium_stackzero(ARGON2_STACK_BYTES);
-    zpy_registers_clear();
+    status = zpy_pwhash_raw(ZPY_ARGON2ID, password, password_length, salt, opslimit, memlimit, out, length);
     int const state = zpy_cell_unpin(target);
     return status != ZPY_OK ? status : state;
 }
