@@ -10,6 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import encoding as encoding
     from . import exceptions as exceptions
+    from . import hash as hash  # noqa: A004 - PyNaCl's name.
+    from . import hashlib as hashlib
+    from . import pwhash as pwhash
     from . import secret as secret
     from . import utils as utils
 
@@ -19,7 +22,7 @@ __uri__ = "https://github.com/pyca/pynacl/"
 __version__ = "1.6.2"
 """PyNaCl's, whose names these are."""
 
-_MODULES = ("encoding", "exceptions", "secret", "utils")
+_MODULES = ("encoding", "exceptions", "hash", "hashlib", "pwhash", "secret", "utils")
 
 
 def install() -> None:
