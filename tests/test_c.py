@@ -29,8 +29,8 @@ SANITIZERS = {
 RUNTIMES = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}
 DEBUG = ["-fno-omit-frame-pointer", "-g", "-O1"]
 # What single programs need beyond that: test_aead chooses nonces; in test_box a key ends in the middle of a call; the
-# fuzzer sees each run of pages come and go, test_reaper each thread; test_overwrite has a device in memory; in test_fork
-# a thread stops at one place while another forks; in test_names somebody comes between a check and a rename.
+# fuzzer sees each run of pages come and go, test_reaper each thread; test_overwrite has a device in memory; in
+# test_fork a thread stops at one place while another forks; in test_names somebody comes between a check and a rename.
 EXTRA = {
     "test_aead": ["-Wl,--wrap=zpy_nonce_draw"],
     "test_box": ["-Wl,--wrap=crypto_box_beforenm,--wrap=crypto_sign_ed25519_sk_to_curve25519"],
