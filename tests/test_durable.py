@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import linecache
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,32 @@ def test_a_journal_on_a_file_system_without_that_flush(failing_folders: Any, tmp
 
 
 # ---- clean-up ----
+
+
+def test_a_replacement_is_flushed_after_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last flush of the folder comes when the new key file stands under its name."""
+    path = tmp_path / "key"
+    path.write_bytes(b"old")
+    original, seen = durable.flush_directory, list[bytes]()
+
+    def flush(fd: int) -> None:
+        seen.append(path.read_bytes())
+        original(fd)
+
+    monkeypatch.setattr(durable, "flush_directory", flush)
+    CryptoKey(OTHER).save(path, wrapping_key=CryptoKey(KEY), overwrite=True)
+    assert seen[-1] == path.read_bytes() != b"old"
+
+
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_the_mode_is_not_the_umasks(tmp_path: Path, mask: int) -> None:
+    """A private file has mode 600 whatever is masked."""
+    before = os.umask(mask)
+    try:
+        CryptoKey(OTHER).save(tmp_path / "key", wrapping_key=CryptoKey(KEY))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
 def test_what_stands_there_is_left_alone(tmp_path: Path) -> None:
