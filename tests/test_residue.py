@@ -704,13 +704,12 @@ def test_key_files_leave_no_password(child: Child, secret: bytes, tmp_path: Path
 # ---- signing keys ----
 
 
-def signing_parts(seed: bytes) -> dict[str, bytes]:
-    """The seed, and what RFC 8032 makes of it: scalar and prefix, and the forms in which libsodium computes with them.
+def scalar_parts(secret: bytes) -> dict[str, bytes]:
+    """A secret of 32 bytes as Curve25519 takes it, and the forms in which libsodium computes with it.
 
     Those are signed digits of 4 bits for the multiple of the base point, and limbs of 21 bits for the sum modulo L.
     """
-    digest = hashlib.sha512(seed).digest()
-    scalar = bytearray(digest[:32])
+    scalar = bytearray(secret)
     scalar[0] &= 248
     scalar[31] = scalar[31] & 127 | 64
     digits, carry = [], 0
@@ -721,15 +720,23 @@ def signing_parts(seed: bytes) -> dict[str, bytes]:
     number = int.from_bytes(scalar, "little")
     limbs = [(number >> 21 * at) & 0x1FFFFF for at in range(12)]
     return {
-        "seed": seed,
-        "seed_tail": seed[-16:],
         "scalar": bytes(scalar[:16]),
         "scalar_tail": bytes(scalar[16:]),
+        "digits": bytes(digits[8:24]),
+        "limbs": b"".join(limb.to_bytes(8, "little") for limb in limbs[3:5]),
+    }
+
+
+def signing_parts(seed: bytes) -> dict[str, bytes]:
+    """The seed, and what RFC 8032 makes of it: scalar and prefix."""
+    digest = hashlib.sha512(seed).digest()
+    return {
+        "seed": seed,
+        "seed_tail": seed[-16:],
         "hash_head": digest[:16],
         "prefix": digest[32:48],
         "prefix_tail": digest[48:],
-        "digits": bytes(digits[8:24]),
-        "limbs": b"".join(limb.to_bytes(8, "little") for limb in limbs[3:5]),
+        **scalar_parts(digest[:32]),
     }
 
 
@@ -799,10 +806,18 @@ def test_control_for_signing_keys(child: Child, tmp_path: Path) -> None:
     assert min(found.values()) >= 1
 
 
-@pytest.mark.parametrize("make", ["CypherCell.generate(32)", "CryptoKey.generate(32)", "CryptoKey.generate(16)"])
+GENERATED = [
+    *("CypherCell.generate(32)", "CryptoKey.generate(32)", "CryptoKey.generate(16)"),
+    *("PrivateKey.generate()", "SigningKey.generate()"),
+]
+
+
+@pytest.mark.parametrize("make", GENERATED)
 def test_generate(child: Child, make: str) -> None:
     """Random secrets are drawn straight into their slot; the child tells their last 8 bytes, masked."""
     body = f"""
+    from zeroizepy.nacl.public import PrivateKey
+    from zeroizepy.nacl.signing import SigningKey
     made = {make}
     with made.borrow() as view:
         # Enough of the secret to search for, and not enough to be one: its last 8 bytes, turned over.

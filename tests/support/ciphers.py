@@ -1,4 +1,4 @@
-"""XChaCha20-Poly1305 and AEGIS-256 in plain Python, from their specifications, to hold the library's against."""
+"""XChaCha20-Poly1305, AEGIS-256 and HSalsa20 in plain Python, from their specifications, to check the library by."""
 
 from __future__ import annotations
 
@@ -32,6 +32,24 @@ def hchacha20(key: bytes, nonce: bytes) -> bytes:
 def xchacha20(key: bytes, nonce: bytes) -> tuple[ChaCha20Poly1305, bytes]:
     """RFC 8439's cipher with the subkey, and the nonce for it."""
     return ChaCha20Poly1305(hchacha20(key, nonce[:16])), bytes(4) + nonce[16:]
+
+
+# ---- Salsa20 as NaCl's boxes use it: Bernstein, "Cryptography in NaCl", sections 5 and 10 ----
+
+_COLUMNS = ((0, 4, 8, 12), (5, 9, 13, 1), (10, 14, 2, 6), (15, 3, 7, 11))
+_ROWS = ((0, 1, 2, 3), (5, 6, 7, 4), (10, 11, 8, 9), (15, 12, 13, 14))
+
+
+def hsalsa20(key: bytes, nonce: bytes) -> bytes:
+    """32 bytes made of a key and 16 bytes."""
+    sigma, keys = struct.unpack("<4I", b"expand 32-byte k"), struct.unpack("<8I", key)
+    words = [sigma[0], *keys[:4], sigma[1], *struct.unpack("<4I", nonce), sigma[2], *keys[4:], sigma[3]]
+    for _ in range(10):
+        for a, b, c, d in (*_COLUMNS, *_ROWS):
+            for to, left, right, bits in ((b, a, d, 7), (c, b, a, 9), (d, c, b, 13), (a, d, c, 18)):
+                mixed = (words[left] + words[right]) & _WORD
+                words[to] ^= (mixed << bits | mixed >> (32 - bits)) & _WORD
+    return struct.pack("<8I", *words[0:16:5], *words[6:10])
 
 
 # ---- AES: FIPS 197 ----

@@ -1,0 +1,47 @@
+"""What tests of zeroizepy.nacl have in common: the same use of ours and of PyNaCl, and use while a key ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def faults(uses: Iterable[Callable[[], Any]]) -> list[tuple[type, str]]:
+    """What each wrong use raises: the class as far as a program for PyNaCl knows it, and the message."""
+    from nacl.exceptions import CryptoError
+
+    told = []
+    for use in uses:
+        with pytest.raises((TypeError, ValueError, CryptoError)) as caught:
+            use()
+        known = [kind for kind in type(caught.value).__mro__ if kind.__module__ in ("builtins", "nacl.exceptions")]
+        told.append((known[0], str(caught.value)))
+    return told
+
+
+def results_until_wiped(use: Callable[[], Any], wipe: Callable[[], None]) -> list[Any]:
+    """What three threads get, over and over, until what they use was wiped; their last results are the exceptions."""
+    results: list[Any] = []
+
+    def work() -> None:
+        try:
+            while True:
+                results.append(use())
+        except BaseException as error:  # noqa: BLE001 - the caller looks at it.
+            results.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(results) < 5 and any(thread.is_alive() for thread in threads):
+        time.sleep(0.001)
+    wipe()
+    for thread in threads:
+        thread.join()
+    return results
