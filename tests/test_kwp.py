@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding, aes_key_wrap_with_padding
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -106,6 +109,25 @@ def test_every_flipped_bit(length: int) -> None:
         with pytest.raises(DecryptionError, match="wrong wrapping key, or the wrapped key was changed"):
             CryptoKey.unwrap(changed, outer, format="aes-kwp")
     assert stats().cells == before
+
+
+@pytest.mark.parametrize(
+    ("block", "is_good"),
+    [
+        ("a65959a6 00000004 31323334 00000000", True),
+        ("a65959a6 00000004 31323334 00000001", False),
+        ("a65959a6 00000004 31323334 80000000", False),
+        ("a65959a6 00000000 00000000 00000000", False),
+        ("a65959a6 00000009 31323334 35363738", False),
+        ("a65959a7 00000004 31323334 00000000", False),
+        ("a6a6a6a6 a6a6a6a6 31323334 00000000", False),
+    ],
+)
+def test_what_the_wrapping_key_itself_made(block: str, is_good: bool) -> None:
+    """Of what decrypts, only this constant, a length that fits and a padding of zeros make a wrapped key (RFC 5649)."""
+    encryptor = Cipher(AES(KEY), ECB()).encryptor()  # noqa: S305 - one block is wrapped by one AES.
+    wrapped = encryptor.update(bytes.fromhex(block))
+    assert unwrapped(KEY, wrapped) == (b"1234" if is_good else None)
 
 
 def test_wrong_lengths() -> None:
