@@ -1,4 +1,4 @@
-"""Boxes and signing keys of zeroizepy.nacl leave neither keys, nor what is made of them, nor plaintext in the process."""
+"""Boxes and signing keys of zeroizepy.nacl leave no keys, nothing that is made of them, and no plaintext behind."""
 
 from __future__ import annotations
 

@@ -70,8 +70,6 @@ class PublicPart(Encodable, StringFixer):
 class KeyPair(SecretHolder, Encodable, StringFixer):
     """A secret key with its public key, by which pairs are compared: also those whose secret is gone."""
 
-    __slots__ = ()
-
     def _public_part(self) -> PublicPart:
         raise NotImplementedError
 
@@ -132,5 +130,6 @@ class KeyPair(SecretHolder, Encodable, StringFixer):
         fill(key, options, ttl_ns)
         given = {"tier": tier, "policy": policy, "ttl_sec": ttl_sec}
         changed: dict[str, Any] = {name: value for name, value in given.items() if value not in ("packed", None)}
+        make: Callable[..., Self] = cls
         with key:
-            return lend(key, lambda view: cls(view, **changed))
+            return lend(key, lambda view: make(view, **changed))

@@ -84,8 +84,6 @@ class PrivateKey(KeyPair):
     Source: RFC 7748.
     """
 
-    __slots__ = ("public_key",)
-
     SIZE: ClassVar[int] = KEY_BYTES
     SEED_SIZE: ClassVar[int] = KEY_BYTES
 
@@ -203,8 +201,6 @@ class Box(SalsaBox):
 
     Source: Bernstein, "Cryptography in NaCl". Nonces have 24 bytes, tags 16.
     """
-
-    __slots__ = ()
 
     NONCE_SIZE: ClassVar[int] = NONCE_BYTES
     _FORGED = "An error occurred trying to decrypt the message"

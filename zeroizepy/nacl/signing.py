@@ -147,8 +147,6 @@ class SigningKey(KeyPair):
     Source: RFC 8032.
     """
 
-    __slots__ = ("verify_key",)
-
     verify_key: VerifyKey
 
     def __init__(
