@@ -17,12 +17,15 @@ from zeroizepy.certificate import Certificate, certify, read_reports, verify_cer
 from zeroizepy.certificate.signed import signed
 from zeroizepy.exceptions import CertificateError
 from zeroizepy.file import ShredReport, TreeReport, list_entry, secure_delete, shred_tree
-from zeroizepy.shred import trees
+from zeroizepy.shred import steps, trees
+from zeroizepy.shred.extents import ExtentMap
 from zeroizepy.signing import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from zeroizepy.shred.facts import FileFacts
 
 KEY = bytes(range(32))
 GOOD = TreeReport(
@@ -138,8 +141,13 @@ def _empty_file(root: Path) -> None:
     (root / "a" / "file 0").write_bytes(b"")
 
 
-def _link(root: Path) -> None:
-    (root / "a" / "link").symlink_to("nowhere")
+def _fifo(root: Path) -> None:
+    os.mkfifo(root / "a" / "fifo")
+
+
+def _sparse(root: Path) -> None:
+    os.truncate(root / "a" / "file 0", 0)
+    os.truncate(root / "a" / "file 0", 1 << 20)
 
 
 def _second_name(root: Path) -> None:
@@ -155,22 +163,45 @@ def _nothing(_root: Path) -> None:
     [
         (_nothing, {"dry_run": True, "verify": True}, "it was a dry run"),
         (_nothing, {}, "not all in it is overwritten_verified, but 12 overwritten: they were not read back"),
-        (_link, {"verify": True}, "not all .* but 1 nothing_to_overwrite: the path is a symbolic link"),
+        (_fifo, {"verify": True}, "not all .* but 1 nothing_to_overwrite: a FIFO"),
         (_second_name, {"verify": True}, r"1 of its files and directories failed, such as .*/a/file 0: "),
     ],
 )
 def test_real_refusals(root: Path, prepare: Callable[[Path], None], options: dict[str, Any], fault: str) -> None:
-    """Of real runs: dry, not read back, a link in it, a file that was refused; the message begins with the path."""
+    """Of real runs: dry, not read back, a FIFO in it, a file that was refused; the message begins with the path."""
     prepare(root)
     with pytest.raises(CertificateError, match=rf"^cannot certify {root}: {fault}"):
         certified(shred_tree(root, passes=1, **options))
 
 
-def test_an_empty_file_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says nothing about content that it had before, so the tree is refused, as it is alone."""
-    monkeypatch.undo()
+def test_empty_files_and_links(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted apart: nothing in them could be overwritten, and the certificate and its page say so."""
+    (root / "a" / "link").symlink_to("nowhere")
+    read = steps.read_facts
+
+    def facts(fd: int, *_arguments: object, **_keywords: object) -> FileFacts:
+        played = read(fd)
+        return played if os.fstat(fd).st_size else replace(played, size_bytes=0, allocated_bytes=0, extents=ExtentMap())
+
+    monkeypatch.setattr(steps, "read_facts", facts)
+    monkeypatch.setattr(trees, "read_facts", facts)
     _empty_file(root)
-    with pytest.raises(CertificateError, match=rf"^cannot certify {root}: .*1 nothing_to_overwrite.*holds no bytes"):
+    report = shred_tree(root, passes=1, verify=True)
+    assert report.verdicts == {"overwritten_verified": 11, "nothing_to_overwrite": 2}
+    certificate = check(certified(report))
+    assert certificate.count_text() == "1 directory with 11 files and 2 empty files or links"
+    limits = "; ".join(certificate.limits)
+    assert "the file holds no bytes; earlier content of it is not reached" in limits
+    assert "the path is a symbolic link" in limits
+    assert "there was nothing in them to overwrite" in certificate.scope
+    assert "11 overwritten_verified, 2 nothing_to_overwrite" in certificate.to_html()
+
+
+def test_holes_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of holes says that it has a size, and nothing of it was written: it is no empty file."""
+    monkeypatch.undo()
+    _sparse(root)
+    with pytest.raises(CertificateError, match=rf"^cannot certify {root}: .*1 nothing_to_overwrite.*has holes only"):
         certified(shred_tree(root, passes=1, verify=True))
 
 
@@ -205,7 +236,17 @@ def test_interrupted_and_resumed(root: Path, tmp_path: Path, monkeypatch: pytest
         certified(rest)
 
 
+MIXED = {"overwritten_verified": 2, "nothing_to_overwrite": 1}
 BAD: dict[str, dict[str, Any]] = {
+    "bare without a reason": {"verdicts": MIXED},
+    "bare for another reason": {"verdicts": MIXED, "reasons": {"fifo": 1}},
+    "bare, and another reason": {"verdicts": MIXED, "reasons": {"empty": 1, "file_system:btrfs": 1}},
+    "more reasons than bare ones": {"verdicts": MIXED, "reasons": {"empty": 1, "symlink": 1}},
+    "balanced reasons": {"verdicts": MIXED, "reasons": {"empty": 2, "symlink": -1}},
+    "a reason without bare ones": {"reasons": {"empty": 1}},
+    "bare ones alone": {"verdicts": {"nothing_to_overwrite": 3}, "reasons": {"empty": 3}},
+    "none bare": {"verdicts": {"overwritten_verified": 3, "nothing_to_overwrite": 0}},
+    "bare ones left": {"verdicts": MIXED, "reasons": {"symlink": 1}, "unlinked": 2},
     "missing": {"existed": False},
     "dry run": {"dry_run": True},
     "ended early": {"error": "interrupted"},
@@ -242,7 +283,8 @@ BAD: dict[str, dict[str, Any]] = {
 
 def test_the_control() -> None:
     """The tests below fail for what they change, not for how they sign."""
-    assert check(forged(GOOD)).trees == (GOOD,)
+    for good in (GOOD, replace(GOOD, verdicts=MIXED, reasons={"symlink": 1})):
+        assert check(forged(good)).trees == (good,)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,21 +81,25 @@ def test_what_shred_wrote(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("public_key")
 def test_what_shred_wrote_of_a_tree(cli: Cli, tmp_path: Path) -> None:
-    """So is that of a directory, where all of it was verified; a link in it is named as what was not."""
-    for folder in ("tree", "linked"):
+    """So is that of a directory, where all of it was verified; a link in it is counted apart, a FIFO refused."""
+    for folder in ("linked", "piped"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "secret.txt").write_bytes(b"x" * 8192)
     (tmp_path / "linked" / "link").symlink_to("nowhere")
-    for folder in ("tree", "linked"):
+    os.mkfifo(tmp_path / "piped" / "fifo")
+    for folder in ("tree", "linked", "piped"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "secret.txt").write_bytes(b"x" * 8192)
         done = cli("shred", "-r", "--yes", "--verify", "-n", "1", "--json", folder)
         (tmp_path / f"{folder}.json").write_text(done.out)
     verdicts = json.loads((tmp_path / "tree.json").read_text())["directories"][0]["verdicts"]
-    result = certified(cli, "tree.json")
-    assert result.status == (0 if verdicts == {"overwritten_verified": 1} else 1)
-    assert ("signed, 1 directory with 1 file\n" in result.out) is (result.status == 0)
-    assert ("cannot certify tree: not all in it is overwritten_verified" in result.err) is (result.status == 1)
-    linked = certified(cli, "linked.json")
-    assert (linked.status, "1 nothing_to_overwrite" in linked.err) == (1, True)
+    is_good = verdicts == {"overwritten_verified": 1}
+    for name, more in (("tree", ""), ("linked", " and 1 empty file or link")):
+        result = certified(cli, f"{name}.json")
+        assert result.status == (0 if is_good else 1)
+        assert (f"signed, 1 directory with 1 file{more}\n" in result.out) is is_good
+        assert (f"cannot certify {name}: not all in it is overwritten_verified" in result.err) is not is_good
+    piped = certified(cli, "piped.json")
+    assert (piped.status, "1 nothing_to_overwrite" in piped.err) == (1, True)
 
 
 def test_a_checked_tree(cli: Cli, public_key: str, tmp_path: Path) -> None:

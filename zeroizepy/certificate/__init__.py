@@ -19,7 +19,7 @@ from zeroizepy.json_form import from_plain, load_json
 from zeroizepy.shred.report import now_text
 
 from .receipts import SignedReceipt, sign_receipt, verify_receipt
-from .rules import refusal, tree_refusal
+from .rules import BARE, refusal, tree_refusal
 from .signed import SignedForm, check_signing_key, read_signed, signed
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ _STANDARD = "NIST SP 800-88 Rev. 1, section 4.8"
 _SCOPE = (
     "The listed files, and beneath each listed directory the files that its run counted, through the logical blocks "
     "they had when they were overwritten. The medium as a whole was not sanitized, and earlier copies of the files "
-    "were not looked for. Of the files beneath a directory the certificate has the SHA-256 of their list, not the list."
+    "were not looked for. Of the files beneath a directory the certificate has the SHA-256 of their list, not the "
+    "list. Empty files and symbolic links among them were unlinked: there was nothing in them to overwrite."
 )
-_VERIFICATION = "Full: the last pass over each file was read back past the page cache and compared."
+_VERIFICATION = "Full: the last pass over each file that held bytes was read back past the page cache and compared."
 _STATEMENTS = {
     "this_process": (
         "The program that signed had the reports in its memory, as the overwriting left them there. A program that "
@@ -187,9 +188,12 @@ class Certificate(SignedForm):
     signature: str
 
     def count_text(self) -> str:
-        """How much it covers, in words: `2 files`, `1 directory with 3 files`."""
-        below = sum(each.files for each in self.trees)
+        """How much it covers, in words: `2 files`, `1 directory with 3 files and 1 empty file or link`."""
+        bare = sum(each.reasons.get(code, 0) for each in self.trees for code in BARE)
+        below = sum(each.files for each in self.trees) - bare
         trees = f"{_number(len(self.trees), 'directory', 'directories')} with {_number(below, 'file', 'files')}"
+        if bare:
+            trees += f" and {_number(bare, 'empty file or link', 'empty files or links')}"
         files = _number(len(self.reports), "file", "files")
         return " and ".join((files,) * bool(self.reports) + (trees,) * bool(self.trees))
 
@@ -241,8 +245,9 @@ def certify(
 
     Raises:
         CertificateError: A report is not `overwritten_verified`, or contradicts itself; the message names path and
-            verdict. Nothing is signed then. A tree is refused when anything in it but directories is not
-            `overwritten_verified` (empty files and links, too), failed or was left, and when a run was gone on with.
+            verdict. Nothing is signed then. A tree is refused when anything in it but directories, empty files and
+            symbolic links is not `overwritten_verified`, when anything failed or was left, when it had nothing to
+            overwrite at all, and when a run was gone on with.
             Also: no report, no operator, text that is no Unicode, rfc8785 is missing.
         TypeError: Something else than reports, or no SigningKey.
         SecureMemoryClosed: The key is closed.
@@ -299,7 +304,8 @@ def _dates(reports: tuple[ShredReport | TreeReport, ...]) -> str:
 
 
 def _limits(reports: tuple[ShredReport | TreeReport, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(explain(note) for report in reports for note in report.notes))
+    codes = (code for report in reports for code in (*report.notes, *report.reasons))
+    return tuple(dict.fromkeys(map(explain, codes)))
 
 
 def _number(number: int, one: str, many: str) -> str:

@@ -55,7 +55,7 @@ def page(certificate: Certificate) -> str:
     simple = [(_label(name), getattr(certificate, name)) for name in _LABELS if hasattr(certificate, name)]
     summary = (
         f"<strong>{_shown(certificate.sanitization)}</strong> of {certificate.count_text()} by overwriting, each file "
-        f"read back and compared. {_shown(certificate.scope)} {_shown(certificate.statement)}"
+        f"that held bytes read back and compared. {_shown(certificate.scope)} {_shown(certificate.statement)}"
     )
     parts = [
         "<!doctype html>",
@@ -114,7 +114,7 @@ def _files(reports: Iterable[ShredReport]) -> str:
 
 
 def _trees(reports: Iterable[TreeReport]) -> str:
-    head = ("Path", "Files unlinked", "Bytes", "Directories removed", "Verdict of each file", "Notes")
+    head = ("Path", "Files unlinked", "Bytes", "Directories removed", "Verdicts", "Notes")
     return _listed((*head, "SHA-256 of the list of files"), map(_tree, reports))
 
 
@@ -141,7 +141,7 @@ def _tree(report: TreeReport) -> tuple[str, ...]:
         str(report.files),
         str(report.size_bytes),
         str(report.directories_removed),
-        ", ".join(report.verdicts),
+        ", ".join(f"{number} {verdict}" for verdict, number in sorted(report.verdicts.items(), reverse=True)),
         "; ".join(map(explain, report.notes)),
         str(report.list_sha256),
     )

@@ -1,4 +1,8 @@
-"""What can be certified: reports that say overwritten_verified, and whose every other word agrees with it."""
+"""What can be certified: reports that say overwritten_verified, and whose every other word agrees with it.
+
+In a tree there may be empty files and symbolic links beside such files: nothing in them could be overwritten. They must
+be unlinked, and the certificate says how many they are and that nothing of what they held before is reached.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,19 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from zeroizepy.file import explain
+from zeroizepy.shred.treereport import NOTHING
 
 if TYPE_CHECKING:
     from zeroizepy.file import ShredReport, TreeReport
 
-__all__ = ["refusal", "tree_refusal"]
+__all__ = ["BARE", "refusal", "tree_refusal"]
 
 _NOT_READ_BACK = {"verify_cached", "not_read_back"}
 _UNLIKE_VERIFIED = _NOT_READ_BACK | {"empty", "resumed"}
 """Notes of single files that no tree can have which is certified: it does not tell which of its files have them."""
+
+BARE = ("empty", "symlink")
+"""Reasons of what holds nothing to overwrite and may lie in a tree that is certified."""
 
 _HASH_OF_NO_LIST = sha256().hexdigest()
 
@@ -85,15 +93,28 @@ def tree_refusal(report: TreeReport) -> str | None:
             "an earlier run had begun with it, and the list of this one lacks what that one did; a tree can be "
             "certified when one run goes through all of it"
         )
-    elif not report.files:
-        fault = "there was no file in it"
-    elif set(report.verdicts) != {"overwritten_verified"}:
-        fault = _other_verdicts(report)
-    elif not _is_consistent_tree(report):
-        fault = "the report contradicts the verdict overwritten_verified of its files"
     else:
-        return None
-    return f"{report.path}: {fault}"
+        fault = _fault_in_it(report)
+    return f"{report.path}: {fault}" if fault else None
+
+
+def _fault_in_it(report: TreeReport) -> str:
+    """Why what was in a directory that a run went through cannot be certified; the empty text when it can."""
+    if not report.files:
+        return "there was no file in it"
+    if set(report.verdicts) - {"overwritten_verified", NOTHING} or (_bare(report) and set(report.reasons) - {*BARE}):
+        return _other_verdicts(report)
+    if not _verified(report):
+        return "there was nothing in it to overwrite"
+    return "" if _is_consistent_tree(report) else "the report contradicts the verdict overwritten_verified of its files"
+
+
+def _verified(report: TreeReport) -> int:
+    return report.verdicts.get("overwritten_verified", 0)
+
+
+def _bare(report: TreeReport) -> int:
+    return report.verdicts.get(NOTHING, 0)
 
 
 def _other_verdicts(report: TreeReport) -> str:
@@ -105,10 +126,12 @@ def _other_verdicts(report: TreeReport) -> str:
 def _is_consistent_tree(report: TreeReport) -> bool:
     hashed = report.list_sha256 or ""
     return (
-        report.files > 0
+        min(report.verdicts.values()) > 0
         and report.unlinked == report.files
-        and min(report.size_bytes, report.bytes_written) >= report.files
-        and not report.reasons
+        and min(report.size_bytes, report.bytes_written) >= _verified(report)
+        and set(report.reasons) <= {*BARE}
+        and sum(report.reasons.values()) == _bare(report)
+        and min(report.reasons.values(), default=1) > 0
         and not _UNLIKE_VERIFIED & {name.partition(":")[0] for name in report.notes}
         and report.directories_left == 0
         and report.directories_removed >= 0

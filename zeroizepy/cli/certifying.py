@@ -165,9 +165,9 @@ def certify_command(
 
     Every file must have the verdict overwritten_verified, or nothing is signed. The certificate has the fields of
     NIST SP 800-88 Rev. 1, section 4.8; its method is Clear, by overwriting, of the listed files and never of the whole
-    medium. Of whole directories (shred -r) it has counts, and the SHA-256 of the list of files; one with an empty file
-    or a link in it, or whose run was cut short and gone on with, cannot be certified. Reports are unsigned files that
-    anybody can write: the certificate says that its signer vouches for them.
+    medium. Of whole directories (shred -r) it has counts, empty files and links apart, and the SHA-256 of the list of
+    files; one whose run was cut short and gone on with cannot be certified. Reports are unsigned files that anybody can
+    write: the certificate says that its signer vouches for them.
 
     --check takes a certificate's JSON and says whether this public key signed it, and for what.
     """
