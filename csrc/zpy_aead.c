@@ -334,6 +334,20 @@ zpy_key_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8
     return status;
 }
 
+static uint8_t const no_ad[1];
+
+int
+zpy_key_encrypt_plain(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t *nonce_out, uint8_t *out)
+{
+    return zpy_key_encrypt(key, message, length, no_ad, 0, nonce_out, out);
+}
+
+int
+zpy_key_decrypt_plain(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *nonce, uint8_t *out)
+{
+    return zpy_key_decrypt(key, sealed, length, no_ad, 0, nonce, out);
+}
+
 int
 zpy_key_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
              uint8_t const *nonce, uint8_t *out)

@@ -289,13 +289,16 @@ int zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, 
  * ZPY_FORGED; a call that a wipe overtook is neither. */
 int zpy_key_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                     uint8_t const *nonce, uint8_t *out);
-/* The same two with the nonce before the ciphertext, as PyNaCl has it. nonce: null, or one of the caller's, which to open then
+/* The same two without associated data: each argument that a call from Python has less counts on short messages. */
+int zpy_key_encrypt_plain(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t *nonce_out, uint8_t *out);
+int zpy_key_decrypt_plain(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *nonce, uint8_t *out);
+/* The first two with the nonce before the ciphertext, as PyNaCl has it. nonce: null, or one of the caller's, which to open then
  * is not before the ciphertext. ZPY_RANGE for a message that is too short, too. */
 int zpy_key_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t const *nonce, uint8_t *out);
 int zpy_key_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,
                  uint8_t const *nonce, uint8_t *out);
-/* The same four for long messages: they release the GIL. */
+/* All but the plain ones for long messages: they release the GIL. */
 int zpy_aead_seal(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,
                   uint8_t const *nonce, uint8_t *out);
 int zpy_aead_open(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8_t const *ad, size_t ad_length,

@@ -89,6 +89,7 @@ def test_module_is_hardened() -> None:
     [
         ("zpy_cell_verify", False),
         ("zpy_key_encrypt", False),
+        ("zpy_key_encrypt_plain", False),
         ("zpy_large_create", True),
         ("zpy_aead_encrypt", True),
         ("zpy_overwrite_span", True),

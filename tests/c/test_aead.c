@@ -74,6 +74,28 @@ test_flips(struct zpy_key *key, struct sample *sample, uint8_t *part, size_t par
     }
 }
 
+/* What is sealed without associated data opens as that with none, and the other way round; both are counted. */
+static void
+test_without_ad(struct form const *form, uint32_t options)
+{
+    struct zpy_key key = key_of(form, NULL, options | ZPY_RANDOM);
+    struct sample sample = {.sealed_bytes = MESSAGE_BYTES + form->tag_bytes};
+    uint8_t opened[MESSAGE_BYTES];
+    randombytes_buf(sample.plain, sizeof sample.plain);
+    CHECK_EQUAL(zpy_key_encrypt_plain(&key, sample.plain, MESSAGE_BYTES, sample.nonce, sample.sealed), ZPY_OK);
+    CHECK_EQUAL(zpy_key_decrypt(&key, sample.sealed, sample.sealed_bytes, NULL, 0, sample.nonce, opened), ZPY_OK);
+    CHECK(memcmp(opened, sample.plain, sizeof opened) == 0);
+    CHECK_EQUAL(zpy_key_encrypt(&key, sample.plain, MESSAGE_BYTES, NULL, 0, sample.nonce, sample.sealed), ZPY_OK);
+    memset(opened, 0xA5, sizeof opened);
+    CHECK_EQUAL(zpy_key_decrypt_plain(&key, sample.sealed, sample.sealed_bytes, sample.nonce, opened), ZPY_OK);
+    CHECK(memcmp(opened, sample.plain, sizeof opened) == 0);
+    CHECK_EQUAL(key.messages, 2);
+    sample.sealed[0] ^= 1;
+    CHECK_EQUAL(zpy_key_decrypt_plain(&key, sample.sealed, sample.sealed_bytes, sample.nonce, opened), ZPY_FORGED);
+    CHECK(sodium_is_zero(opened, sizeof opened));
+    CHECK_EQUAL(zpy_cell_wipe(key.cell), ZPY_OK);
+}
+
 static void
 test_messages(struct form const *form, uint32_t options)
 {
@@ -413,6 +435,7 @@ main(int argc, char **argv)
         }
         for (size_t at = 0; at < sizeof tiers / sizeof tiers[0]; at++) {
             test_messages(form, tiers[at]);
+            test_without_ad(form, tiers[at]);
         }
         test_limit(form);
         test_short_life(form);
