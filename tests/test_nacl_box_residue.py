@@ -21,6 +21,11 @@ IMPORTS = """
 from zeroizepy.nacl.encoding import HexEncoder
 from zeroizepy.nacl.public import Box, PrivateKey, PublicKey, SealedBox
 from zeroizepy.nacl.signing import SigningKey
+def deep(program, levels=100):
+    if levels:
+        next(map(lambda _: deep(program, levels - 1), [None]))
+    else:
+        exec(program, globals())
 """
 # How the child comes by its private key, from 32 bytes in a cell.
 SOURCES = {
@@ -40,12 +45,13 @@ opened = box.decrypt_secret(message)
 received = SealedBox(key).decrypt_secret(bytes.fromhex(argument[2]))
 assert plain.verify(opened) and plain.verify(received)
 message = box.encrypt(plain)
+again = Box(key, PublicKey(argument[1].encode(), HexEncoder))  # Last, since each message clears the stack, too.
 slots += [given, plain, opened, received]
 {end}
 print(message.hex())
 ready(*slots)
 """
-ENDS = {"live": "slots += [key, box]", "wiped": "key.wipe(); box.wipe()"}
+ENDS = {"live": "slots += [key, box, again]", "wiped": "key.wipe(); box.wipe(); again.wipe()"}
 
 
 def private_key(source: str, given: bytes) -> bytes:
@@ -85,13 +91,19 @@ def public_of(secret: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
+def body_of(program: str) -> str:
+    """A program that does its work deep down the stack, where nothing that comes later overwrites what is left."""
+    work, told = program.split("print(", 1)
+    return f"{IMPORTS}\ndeep({work!r})\nprint({told}"
+
+
 @pytest.mark.parametrize(("source", "end"), [*((source, "live") for source in SOURCES), ("secret", "wiped")])
 def test_boxes(child: Child, source: str, end: str) -> None:
     """The owner of a private key: nothing outside the slots, while key and box live and afterwards."""
     given, message, peer = secrets.token_bytes(32), secrets.token_urlsafe(96).encode(), secrets.token_bytes(32)
     secret = private_key(source, given)
     sealed = SealedBox(PublicKey(public_of(secret))).encrypt(message)
-    body = IMPORTS + PROGRAM.format(source=SOURCES[source], end=ENDS[end])
+    body = body_of(PROGRAM.format(source=SOURCES[source], end=ENDS[end]))
     with waiting(child, body, public_of(peer).hex(), sealed.hex(), feed=given + message) as (pid, slots, printed):
         sent = bytes.fromhex(printed)
         needles = {**parts(message), **key_parts(secret), **shared_parts(secret, public_of(peer), sent[:24])}
@@ -106,7 +118,6 @@ plain = from_pipe(128)
 box = SealedBox(PublicKey(argument[1].encode(), HexEncoder))
 for _ in range(3):
     sealed = box.encrypt(plain)
-{more}
 print(sealed.hex())
 ready(plain)
 """
@@ -115,7 +126,7 @@ ready(plain)
 def test_sender(child: Child) -> None:
     """Who seals a message keeps nothing by which it could be opened: neither what the keys share nor the message."""
     secret, message = secrets.token_bytes(32), secrets.token_urlsafe(96).encode()
-    body = IMPORTS + SENDER.format(more="")
+    body = body_of(SENDER)
     with waiting(child, body, public_of(secret).hex(), feed=message) as (pid, slots, printed):
         sealed = bytes.fromhex(printed)
         needles = {**parts(message), **sealed_parts(secret, sealed)}
@@ -144,7 +155,7 @@ ready(*slots)
 def test_signing(child: Child, tier: str, end: str) -> None:
     """Neither the seed nor the scalar, in any form that is computed with, outside the slots."""
     seed = secrets.token_bytes(32)
-    body = IMPORTS + SIGNER.format(tier=tier, end=end)
+    body = body_of(SIGNER.format(tier=tier, end=end))
     with waiting(child, body, feed=seed + bytes(128)) as (pid, slots, printed):
         assert bytes.fromhex(printed) == Ed25519PrivateKey.from_private_bytes(seed).sign(b"message") + b"message"
         needles = signing_parts(seed)
@@ -158,7 +169,7 @@ def test_control(child: Child) -> None:
     needles = {**signing_parts(seed), **key_parts(secret), **shared_parts(secret, public_of(peer), bytes(24))}
     needles |= sealed_parts(secret, sealed)
     keep = "slots += [key]; held.append(os.read(int(argument[0]), 4096))"
-    body = IMPORTS + SIGNER.format(tier="", end=keep)
+    body = body_of(SIGNER.format(tier="", end=keep))
     with waiting(child, body, feed=seed + bytes(128) + b"".join(needles.values())) as (pid, slots, _):
         found = scan(pid, slots, **needles).hits
     assert min(found.values()) >= 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.pynacl import faults, results_until_wiped
+from support.pynacl import cells_now, faults, made_in_time, results_until_wiped
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
 from zeroizepy.nacl import encoding, exceptions, exports, public
@@ -188,7 +188,7 @@ def test_private_keys_are_compared_by_their_public_keys() -> None:
 
 def test_generated_keys_differ() -> None:
     """Each is another, works, and leaves one cell."""
-    before = stats().cells
+    before = cells_now()
     keys = [PrivateKey.generate() for _ in range(4)]
     assert stats().cells == before + 4
     assert len({bytes(key.public_key) for key in keys}) == 4
@@ -233,7 +233,7 @@ def test_forbidden_exports(child: Child) -> None:
 @pytest.mark.parametrize("end", ["wipe", "close", "with", "purge", "ttl"])
 def test_what_ended(end: str) -> None:
     """Every use of a key or box that is gone raises and names it; a box outlives the key it was made of."""
-    key = PrivateKey(ALICE, ttl_sec=1 if end == "ttl" else None)
+    key = made_in_time(lambda ttl: PrivateKey(ALICE, ttl_sec=ttl), expires=end == "ttl")
     public = key.public_key
     sealed_box, sealed = SealedBox(key), SealedBox(public).encrypt(b"message")
     box = Box(PrivateKey(ALICE), PrivateKey(BOB).public_key)
@@ -267,7 +267,7 @@ def test_a_key_that_failed_leaves_no_cell() -> None:
     """Neither a weak public key, nor a wrong argument, nor a box of a closed key."""
     closed = PrivateKey(ALICE)
     closed.close()
-    key, before = PrivateKey(ALICE), stats().cells
+    key, before = PrivateKey(ALICE), cells_now()
     uses: list[Callable[[], Any]] = [lambda: Box(key, PublicKey(bytes(32))), lambda: Box(closed, key.public_key)]
     uses += [lambda: PrivateKey(bytes(31)), lambda: PrivateKey.from_seed(bytes(31)), lambda: Box.decode(b"")]
     for use in uses:
@@ -302,7 +302,7 @@ class Named(PrivateKey):
 @pytest.mark.parametrize("make", [lambda: Named(ALICE), Named.generate, lambda: Named.from_seed(ALICE)])
 def test_subclasses(make: Callable[[], Named]) -> None:
     """Their own __init__ runs, however they are made; they work in boxes, and leave one cell."""
-    before = stats().cells
+    before = cells_now()
     key = make()
     assert stats().cells == before + 1
     assert (type(key), key.name) == (Named, "nobody")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import os
 import pickle
 import time
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.pynacl import faults, results_until_wiped
+from support.pynacl import cells_now, faults, made_in_time, results_until_wiped
 from test_signing import SEED, VECTORS, flips, messages, seeds
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
@@ -140,8 +139,7 @@ def test_errors_are_those_of_pynacl() -> None:
 
 def test_generated_keys_differ() -> None:
     """Each is another, works, and leaves one cell."""
-    gc.collect()  # What tests before left behind.
-    before = stats().cells
+    before = cells_now()
     keys = [SigningKey.generate() for _ in range(4)]
     assert stats().cells == before + 4
     assert len({bytes(key.verify_key) for key in keys}) == 4
@@ -196,8 +194,12 @@ def test_forbidden_exports(child: Child) -> None:
 @pytest.mark.parametrize("end", ["wipe", "close", "with", "purge", "ttl"])
 def test_what_ended(end: str) -> None:
     """Every use of a key that is gone raises and names it; its public key, and the X25519 key made of it, stay."""
-    key = SigningKey(SEED, ttl_sec=1 if end == "ttl" else None)
-    signed, curve = key.sign(b"message"), key.to_curve25519_private_key()
+
+    def make(ttl: float | None) -> tuple[SigningKey, SignedMessage, PrivateKey]:
+        key = SigningKey(SEED, ttl_sec=ttl)
+        return key, key.sign(b"message"), key.to_curve25519_private_key()
+
+    key, signed, curve = made_in_time(make, expires=end == "ttl")
     if end in ("wipe", "close"):
         getattr(key, end)()
     elif end == "with":
@@ -226,7 +228,7 @@ def test_the_x25519_key_has_its_own_protection() -> None:
     assert 0 < (curve.expires_in or 0) <= 60
     assert Box(curve, PrivateKey.generate().public_key).encrypt(b"message")
     key.wipe()
-    before = stats().cells
+    before = cells_now()
     with pytest.raises(SecureMemoryClosed):
         key.to_curve25519_private_key()
     assert stats().cells == before
@@ -243,7 +245,7 @@ class Named(SigningKey):
 @pytest.mark.parametrize("make", [lambda: Named(SEED), Named.generate])
 def test_subclasses(make: Callable[[], Named]) -> None:
     """Their own __init__ runs, however they are made; they sign, and leave one cell."""
-    before = stats().cells
+    before = cells_now()
     key = make()
     assert stats().cells == before + 1
     assert (type(key), key.name) == (Named, "nobody")

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from zeroizepy import stats
+from zeroizepy.exceptions import CellExpiredError
+
+from .lifetimes import lifetimes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+
+def cells_now() -> int:
+    """How many secrets live, once the garbage that tests before left in cycles is gone."""
+    gc.collect()
+    return stats().cells
 
 
 def faults(uses: Iterable[Callable[[], Any]]) -> list[tuple[type, str]]:
@@ -45,3 +61,11 @@ def results_until_wiped(use: Callable[[], Any], wipe: Callable[[], None]) -> lis
     for thread in threads:
         thread.join()
     return results
+
+
+def made_in_time(make: Callable[[float | None], T], *, expires: bool) -> T:
+    """What is made with a key before its deadline, if it is to have one; `make` gets the key's time to live."""
+    for ttl in lifetimes() if expires else [None]:
+        with suppress(CellExpiredError):
+            return make(ttl)
+    raise AssertionError
