@@ -507,25 +507,24 @@ enum zpy_transform {
     ZPY_SCALARMULT = 0,
     ZPY_SCALARMULT_BASE = 1,
     ZPY_BOX_BEFORENM = 2, /* Public key, secret key. */
-    ZPY_SIGN_PK_TO_CURVE25519 = 3,
-    ZPY_SIGN_SK_TO_CURVE25519 = 4,
-    ZPY_SIGN_SK_TO_PK = 5,
-    ZPY_SIGN_SK_TO_SEED = 6,
-    ZPY_ED25519_IS_VALID_POINT = 7, /* Nothing comes out. */
-    ZPY_ED25519_FROM_UNIFORM = 8,
-    ZPY_ED25519_ADD = 9,
-    ZPY_ED25519_SUB = 10,
-    ZPY_ED25519_SCALAR_INVERT = 11,
-    ZPY_ED25519_SCALAR_NEGATE = 12,
-    ZPY_ED25519_SCALAR_COMPLEMENT = 13,
-    ZPY_ED25519_SCALAR_ADD = 14,
-    ZPY_ED25519_SCALAR_SUB = 15,
-    ZPY_ED25519_SCALAR_MUL = 16,
-    ZPY_ED25519_SCALAR_REDUCE = 17,
-    ZPY_ED25519_SCALARMULT = 18,
-    ZPY_ED25519_SCALARMULT_NOCLAMP = 19,
-    ZPY_ED25519_SCALARMULT_BASE = 20,
-    ZPY_ED25519_SCALARMULT_BASE_NOCLAMP = 21
+    ZPY_SIGN_SK_TO_CURVE25519 = 3,
+    ZPY_SIGN_SK_TO_PK = 4,
+    ZPY_SIGN_SK_TO_SEED = 5,
+    ZPY_ED25519_IS_VALID_POINT = 6, /* Nothing comes out. */
+    ZPY_ED25519_FROM_UNIFORM = 7,
+    ZPY_ED25519_ADD = 8,
+    ZPY_ED25519_SUB = 9,
+    ZPY_ED25519_SCALAR_INVERT = 10,
+    ZPY_ED25519_SCALAR_NEGATE = 11,
+    ZPY_ED25519_SCALAR_COMPLEMENT = 12,
+    ZPY_ED25519_SCALAR_ADD = 13,
+    ZPY_ED25519_SCALAR_SUB = 14,
+    ZPY_ED25519_SCALAR_MUL = 15,
+    ZPY_ED25519_SCALAR_REDUCE = 16,
+    ZPY_ED25519_SCALARMULT = 17,
+    ZPY_ED25519_SCALARMULT_NOCLAMP = 18,
+    ZPY_ED25519_SCALARMULT_BASE = 19,
+    ZPY_ED25519_SCALARMULT_BASE_NOCLAMP = 20
 };
 
 /* second: null where there is one input. ZPY_INVALID for what libsodium refuses. */
@@ -545,8 +544,6 @@ int zpy_sodium_session_keys(int is_server, uint8_t const *own_public, uint8_t co
 
 /* out: 64 bytes of signature, and the message. */
 int zpy_sodium_sign(uint8_t const *message, size_t length, uint8_t const *secret_key, uint8_t *out);
-/* out: the message. ZPY_FORGED when the signature is not this public key's for it. */
-int zpy_sodium_sign_open(uint8_t const *sealed, size_t length, uint8_t const *public_key, uint8_t *out);
 /* Ed25519ph: begin the state (message null), or go on. */
 int zpy_sodium_prehash(uint8_t *state_bytes, uint8_t const *message, size_t length);
 int zpy_sodium_prehash_sign(uint8_t *state_bytes, uint8_t const *secret_key, uint8_t *signature_out);
@@ -579,8 +576,7 @@ int zpy_sodium_seal(int cipher, uint8_t const *key, uint8_t const *nonce, uint8_
 /* length counts the tag. ZPY_FORGED for less, too. */
 int zpy_sodium_open(int cipher, uint8_t const *key, uint8_t const *nonce, uint8_t const *ad, size_t ad_length,
                     uint8_t const *sealed, size_t length, uint8_t *out);
-/* crypto_box_easy; with neither secret key nor nonce (null) crypto_box_seal. ZPY_INVALID for a public key with which all share
- * the same. */
+/* crypto_box_easy. ZPY_INVALID for a public key with which all share the same. */
 int zpy_sodium_box(uint8_t const *public_key, uint8_t const *secret_key, uint8_t const *nonce, uint8_t const *message,
                    size_t length, uint8_t *out);
 /* nonce: null for crypto_box_seal_open. ZPY_FORGED for such a public key, too. */

@@ -33,7 +33,6 @@ static struct transform const transforms[] = {
     [ZPY_SCALARMULT] = {POINT_BYTES, .of_two = crypto_scalarmult},
     [ZPY_SCALARMULT_BASE] = {POINT_BYTES, .of_one = crypto_scalarmult_base},
     [ZPY_BOX_BEFORENM] = {crypto_box_BEFORENMBYTES, .of_two = crypto_box_beforenm},
-    [ZPY_SIGN_PK_TO_CURVE25519] = {POINT_BYTES, .of_one = crypto_sign_ed25519_pk_to_curve25519},
     [ZPY_SIGN_SK_TO_CURVE25519] = {POINT_BYTES, .of_one = crypto_sign_ed25519_sk_to_curve25519},
     [ZPY_SIGN_SK_TO_PK] = {crypto_sign_PUBLICKEYBYTES, .of_one = crypto_sign_ed25519_sk_to_pk},
     [ZPY_SIGN_SK_TO_SEED] = {crypto_sign_SEEDBYTES, .of_one = crypto_sign_ed25519_sk_to_seed},
@@ -161,23 +160,6 @@ zpy_sodium_sign(uint8_t const *message, size_t length, uint8_t const *secret_key
         sodium_memzero(out, length + crypto_sign_BYTES);
     }
     return failed == 0 ? ZPY_OK : ZPY_INVALID;
-}
-
-int
-zpy_sodium_sign_open(uint8_t const *sealed, size_t length, uint8_t const *public_key, uint8_t *out)
-{
-    if (length < crypto_sign_BYTES) {
-        return ZPY_FORGED;
-    }
-    uint8_t const *const message = sealed + crypto_sign_BYTES;
-    size_t const message_bytes = length - crypto_sign_BYTES;
-    if (crypto_sign_verify_detached(sealed, message, message_bytes, public_key) != 0) {
-        return ZPY_FORGED;
-    }
-    if (message_bytes > 0) {
-        memcpy(out, message, message_bytes);
-    }
-    return ZPY_OK;
 }
 
 /* Python holds the state as bytes, whose place need not suit a structure with numbers of 64 bits. */

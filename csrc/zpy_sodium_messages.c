@@ -165,12 +165,10 @@ int
 zpy_sodium_box(uint8_t const *public_key, uint8_t const *secret_key, uint8_t const *nonce, uint8_t const *message,
                size_t length, uint8_t *out)
 {
-    bool const is_anonymous = secret_key == NULL;
-    int const failed = is_anonymous ? crypto_box_seal(out, message, length, public_key)
-                                    : crypto_box_easy(out, message, length, nonce, public_key, secret_key);
+    int const failed = crypto_box_easy(out, message, length, nonce, public_key, secret_key);
     zpy_registers_clear_after_curve();
     if (failed != 0) {
-        sodium_memzero(out, length + (is_anonymous ? crypto_box_SEALBYTES : crypto_box_MACBYTES));
+        sodium_memzero(out, length + crypto_box_MACBYTES);
     }
     return failed == 0 ? ZPY_OK : ZPY_INVALID;
 }

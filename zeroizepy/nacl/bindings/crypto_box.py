@@ -41,8 +41,6 @@ if TYPE_CHECKING:
         def __call__(self, ciphertext: Buffer, nonce: Buffer, k: Secret, *, into: Into) -> SecureMemory: ...
 
 
-__all__ = ["crypto_box", "crypto_box_keypair"]
-
 (
     crypto_box_SECRETKEYBYTES,
     crypto_box_PUBLICKEYBYTES,
@@ -189,7 +187,7 @@ def crypto_box_seal(message: Secret, pk: Buffer) -> bytes:
 
     def run(message: Any, pk: Any) -> bytes:
         out = bytes(len(message) + crypto_box_SEALBYTES)  # Filled by the core before anybody else has seen it.
-        check(lib.zpy_sodium_box(pk, ffi.NULL, ffi.NULL, message, len(message), out))
+        check(lib.zpy_box_seal(pk, message, len(message), out))
         return out
 
     return call(run, (_MESSAGE, message), (_PUBLIC, pk))  # type: ignore[no-any-return]

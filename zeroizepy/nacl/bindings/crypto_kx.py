@@ -50,6 +50,7 @@ __all__ = [
     "crypto_kx_SESSION_KEY_BYTES",
     "crypto_kx_client_session_keys",
     "crypto_kx_keypair",
+    "crypto_kx_seed_keypair",
     "crypto_kx_server_session_keys",
 ]
 

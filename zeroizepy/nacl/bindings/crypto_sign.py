@@ -75,15 +75,10 @@ def crypto_sign_open(signed: Buffer, pk: Buffer) -> bytes:
         BadSignatureError: The signature is not pk's for it.
     """
 
-    def run(signed: Any, pk: Any) -> Any:
-        size = len(signed) - crypto_sign_BYTES
-        if size < 0:
-            raise exc.BadSignatureError(_FORGED)
-
-        def open_(out: Any) -> None:
-            check(lib.zpy_sodium_sign_open(signed, len(signed), pk, out), exc.BadSignatureError, _FORGED)
-
-        return output(size, None, open_)
+    def run(signed: Any, pk: Any) -> bytes:
+        check(lib.zpy_sign_verify_message(pk, signed, len(signed)), exc.BadSignatureError, _FORGED)
+        whole = signed if isinstance(signed, bytes) else bytes(ffi.buffer(signed))
+        return whole[crypto_sign_BYTES:]
 
     return call(run, (_MESSAGE, signed), (_PUBLIC, pk))  # type: ignore[no-any-return]
 
@@ -91,8 +86,12 @@ def crypto_sign_open(signed: Buffer, pk: Buffer) -> bytes:
 @careful
 def crypto_sign_ed25519_pk_to_curve25519(public_key_bytes: Buffer) -> bytes:
     """The X25519 public key that belongs to an Ed25519 one."""
-    which, size = lib.ZPY_SIGN_PK_TO_CURVE25519, crypto_sign_curve25519_BYTES
-    return call(lambda pk: transform(which, size, None, pk), (_CURVE_PUBLIC, public_key_bytes))  # type: ignore[no-any-return]
+
+    def run(pk: Any) -> Any:
+        size = crypto_sign_curve25519_BYTES
+        return output(size, None, lambda out: check(lib.zpy_box_public_from_signing(pk, out)))
+
+    return call(run, (_CURVE_PUBLIC, public_key_bytes))  # type: ignore[no-any-return]
 
 
 @overload
