@@ -179,6 +179,14 @@ def test_boxes(run: Run, backing: str) -> None:
 
 @BACKINGS
 @pytest.mark.usefixtures("leaks_are_seen")
+def test_shapes_of_libsodium(run: Run, backing: str) -> None:
+    """Each promise of what is handed on to libsodium holds: the stack is cleared, what fails leaves zeros."""
+    done = run("test_sodium", backing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
 def test_messages(run: Run, backing: str) -> None:
     """Each promise of keys for messages holds for every algorithm in every tier; nonces never repeat in a child."""
     done = run("test_aead", backing)
