@@ -210,6 +210,14 @@ def test_derived_and_wrapped_keys(run: Run, backing: str) -> None:
 
 
 @BACKINGS
+@pytest.mark.usefixtures("leaks_are_seen")
+def test_passwords_and_hashes(run: Run, backing: str) -> None:
+    """Vectors and refusals of Argon2, scrypt and hashes, and states that are zeroed while they are worked on."""
+    done = run("test_pwhash", backing)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+@BACKINGS
 @pytest.mark.usefixtures("races_are_seen")
 def test_core_without_races(run: Run, backing: str) -> None:
     """The core's thread works on the same cells without a data race, as far as the tests do not fork."""
