@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import pytest
 from support.children import Child
 
@@ -46,6 +49,37 @@ def test_no_module_is_loaded_twice() -> None:
             assert module.__name__ == module.__spec__.name == "zeroizepy." + name, name
             assert importlib.reload(module) is module if name == "nacl.utils" else True
     """)
+
+
+def test_functions_with_the_name_of_their_module() -> None:
+    """bindings.crypto_sign is a function in a module of that name, and stays the function, also after a second time."""
+    PROGRAM.check("""
+        import sys, types, zeroizepy.nacl.bindings
+        before = dict(vars(zeroizepy.nacl.bindings))
+        assert isinstance(before["crypto_sign"], types.FunctionType)
+        zeroizepy.nacl.install()
+        import nacl.bindings.crypto_sign, nacl.bindings.randombytes
+        assert vars(nacl.bindings) == before
+        for name in [name for name in sys.modules if name.startswith("nacl")]:
+            del sys.modules[name]
+        import nacl.bindings.crypto_sign
+        assert vars(nacl.bindings) == before
+    """)
+
+
+def test_every_module_of_pynacls_is_ours() -> None:
+    """All that PyNaCl's package has, but for its compiled module, is there once install() has run."""
+    path = importlib.import_module("nacl").__path__
+    names = {each.name for each in pkgutil.walk_packages(path, "nacl.")} - {"nacl._sodium"}
+    assert {"nacl.secret", "nacl.bindings.crypto_kx", "nacl.pwhash.scrypt"} <= names
+    listed = PROGRAM.check("""
+        import sys, zeroizepy.nacl
+        zeroizepy.nacl.install()
+        for name, module in list(sys.modules.items()):
+            if module is sys.modules.get("zeroizepy." + name):
+                print(name)
+    """)
+    assert names <= set(listed.split())
 
 
 def test_a_name_that_was_thrown_out_comes_back() -> None:

@@ -8,12 +8,15 @@ from ._held import exports, forbid_export
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from . import bindings as bindings
     from . import encoding as encoding
     from . import exceptions as exceptions
     from . import hash as hash  # noqa: A004 - PyNaCl's name.
     from . import hashlib as hashlib
+    from . import public as public
     from . import pwhash as pwhash
     from . import secret as secret
+    from . import signing as signing
     from . import utils as utils
 
 __all__ = ["__uri__", "__version__", "exports", "forbid_export", "install", "uninstall"]
@@ -22,7 +25,18 @@ __uri__ = "https://github.com/pyca/pynacl/"
 __version__ = "1.6.2"
 """PyNaCl's, whose names these are."""
 
-_MODULES = ("encoding", "exceptions", "hash", "hashlib", "pwhash", "secret", "utils")
+_MODULES = (
+    "bindings",
+    "encoding",
+    "exceptions",
+    "hash",
+    "hashlib",
+    "public",
+    "pwhash",
+    "secret",
+    "signing",
+    "utils",
+)
 
 
 def install() -> None:

@@ -47,8 +47,16 @@ class _Alias(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, origin=_our_name(fullname))
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put our module, whose own spec stays as it is, where the import system takes the result from."""
-        sys.modules[module.__name__] = import_module(_our_name(module.__name__))
+        """Put our module, whose own spec stays as it is, where the import system takes the result from.
+
+        With nacl itself come all the others that are there. One by one, the import system would make each an attribute
+        of its package, over what that has by the same name: bindings.crypto_sign is a function.
+        """
+        name = module.__name__
+        sys.modules[name] = import_module(_our_name(name))
+        if name == _NAME:
+            for alias, other in _aliases().items():
+                sys.modules.setdefault(alias, other)
 
 
 class _State:
@@ -85,8 +93,8 @@ def _install() -> None:
     for name in found:
         del sys.modules[name]
     # Importing and looking, rather than just writing to sys.modules, waits for a thread that is importing PyNaCl now.
-    ours = [name for name in list(sys.modules) if name == _OURS or name.startswith(f"{_OURS}.")]
-    if any(import_module(_NAME + name[len(_OURS) :]) is not sys.modules[name] for name in sorted(ours)):
+    import_module(_NAME)
+    if any(sys.modules.get(alias) is not module for alias, module in _aliases().items()):
         theirs = _imported().keys() - _remove()
         _refuse(theirs)
 
@@ -96,6 +104,12 @@ def uninstall() -> None:
     with _state.lock:
         if _alias in sys.meta_path:
             _remove()
+
+
+def _aliases() -> dict[str, ModuleType]:
+    """Our modules by their new names, the package before what is in it."""
+    ours = sorted(name for name in list(sys.modules) if name == _OURS or name.startswith(f"{_OURS}."))
+    return {_NAME + name[len(_OURS) :]: sys.modules[name] for name in ours}
 
 
 def _imported() -> dict[str, ModuleType]:
