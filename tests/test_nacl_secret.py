@@ -88,3 +88,10 @@ def test_a_wiped_box_does_nothing(name: str) -> None:
     for use in (lambda: box.encrypt(b"message"), lambda: box.decrypt(sealed), lambda: bytes(box)):
         with pytest.raises(SecureMemoryClosed, match=f"{name} is closed"):
             use()
+
+
+@BOXES
+def test_sizes_are_those_of_pynacl(name: str) -> None:
+    """The numbers that programs cut messages by."""
+    for number in ("KEY_SIZE", "NONCE_SIZE", "MACBYTES", "MESSAGEBYTES_MAX"):
+        assert getattr(OURS[name], number) == getattr(getattr(theirs, name), number)

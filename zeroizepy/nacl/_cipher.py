@@ -7,6 +7,7 @@ from zeroizepy._lib import ffi, lib
 from zeroizepy.memory import SecureMemory
 
 from . import exceptions as exc
+from ._constants import constants
 from ._held import SecretHolder, lifetime, new_core, public_bytes, with_message, with_secret
 from .encoding import Encodable, RawEncoder
 from .utils import EncryptedMessage, StringFixer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEY_BYTES", "MAC_BYTES", "NONCE_BYTES", "OVERHEAD_BYTES", "SHORT_BYTES", "CipherBox", "SalsaBox"]
 
-KEY_BYTES, NONCE_BYTES, MAC_BYTES = 32, 24, 16
+KEY_BYTES, NONCE_BYTES, MAC_BYTES = constants("crypto_secretbox", "KEYBYTES", "NONCEBYTES", "MACBYTES")
 """Of XSalsa20-Poly1305 and XChaCha20-Poly1305 alike."""
 OVERHEAD_BYTES = NONCE_BYTES + MAC_BYTES
 SHORT_BYTES = 16384

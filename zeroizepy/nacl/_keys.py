@@ -7,6 +7,7 @@ from zeroizepy._lib import lib
 from zeroizepy.slots import lend
 
 from . import exceptions as exc
+from ._constants import constant
 from ._held import SecretHolder, lifetime, public_bytes, with_secret
 from .encoding import Encodable, RawEncoder
 from .utils import StringFixer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEY_BYTES", "KeyPair", "PublicPart", "decoded_public"]
 
-KEY_BYTES = 32
+KEY_BYTES = constant("crypto_sign_SEEDBYTES")
 """Of seeds, secret and public keys alike, with X25519 and Ed25519."""
 
 

@@ -9,6 +9,7 @@ from zeroizepy.memory import SecureMemory
 from . import encoding
 from . import exceptions as exc
 from ._cipher import NONCE_BYTES, SalsaBox
+from ._constants import constant
 from ._held import lifetime, new_core, public_bytes, with_message, with_secret
 from ._into import output
 from ._keys import KEY_BYTES, KeyPair, PublicPart, decoded_public
@@ -39,7 +40,7 @@ else:
 
 __all__ = ["Box", "EncryptedMessage", "PrivateKey", "PublicKey", "SealedBox", "StringFixer", "encoding", "random"]
 
-SEAL_BYTES = 48
+SEAL_BYTES = constant("crypto_box_SEALBYTES")
 """What a sealed message is longer than its plaintext: a public key and a tag."""
 _NOTHING = ffi.NULL
 

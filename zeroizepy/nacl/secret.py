@@ -6,6 +6,7 @@ from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 
 from ._cipher import KEY_BYTES, MAC_BYTES, NONCE_BYTES, OVERHEAD_BYTES, SHORT_BYTES, CipherBox, SalsaBox
+from ._constants import constant
 from .encoding import RawEncoder
 from .utils import EncryptedMessage
 
@@ -47,7 +48,7 @@ class SecretBox(SalsaBox):
     KEY_SIZE: ClassVar[int] = KEY_BYTES
     NONCE_SIZE: ClassVar[int] = NONCE_BYTES
     MACBYTES: ClassVar[int] = MAC_BYTES
-    MESSAGEBYTES_MAX: ClassVar[int]
+    MESSAGEBYTES_MAX: ClassVar[int] = constant("crypto_secretbox_MESSAGEBYTES_MAX")
     _KEY_KIND = "SecretBox"
 
     def __init__(
@@ -84,7 +85,7 @@ class Aead(CipherBox):
     KEY_SIZE: ClassVar[int] = KEY_BYTES
     NONCE_SIZE: ClassVar[int] = NONCE_BYTES
     MACBYTES: ClassVar[int] = MAC_BYTES
-    MESSAGEBYTES_MAX: ClassVar[int]
+    MESSAGEBYTES_MAX: ClassVar[int] = constant("crypto_aead_xchacha20poly1305_ietf_MESSAGEBYTES_MAX")
     _ALGORITHM = lib.ZPY_XCHACHA20_POLY1305
     _KEY_KIND = "AEAD"
 

@@ -7,6 +7,7 @@ from zeroizepy._lib import ffi, lib
 
 from . import encoding
 from . import exceptions as exc
+from ._constants import constant
 from ._held import public_bytes, with_message
 from ._keys import KEY_BYTES, KeyPair, PublicPart, decoded_public
 from .encoding import RawEncoder
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SignedMessage", "SigningKey", "StringFixer", "VerifyKey", "encoding", "random"]
 
-SIGNATURE_BYTES = 64
+SIGNATURE_BYTES = constant("crypto_sign_BYTES")
 _new_bytes = bytes.__new__
 _sign, _verify = lib.zpy_sign_message, lib.zpy_sign_verify_message
 

@@ -9,6 +9,7 @@ from zeroizepy._lib import ffi, lib
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import check_size, option_bits
 
+from ._constants import constant
 from .encoding import RawEncoder
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
@@ -31,7 +32,7 @@ __all__ = [
     "randombytes_deterministic",
 ]
 
-_NONCE_BYTES = 24
+_NONCE_BYTES = constant("crypto_secretbox_NONCEBYTES")
 """Of all boxes here: XSalsa20 and XChaCha20 have the same."""
 
 

@@ -61,8 +61,8 @@ __all__ = [
     "crypto_shorthash_siphashx24_KEYBYTES",
 ]
 
-# All that these modules have by libsodium's names. Where a function is called like its module, the function stands here,
-# as in PyNaCl.
+# All that these modules have by libsodium's names. Where a function is called like its module, the function stands
+# here, as in PyNaCl.
 for _module in _MODULES:
     _found = vars(import_module(f"{__name__}.{_module}"))
     _names = [name for name in _found if name.startswith(_PREFIXES)]

@@ -23,17 +23,6 @@ __all__ = ["Need", "call", "careful", "check", "constant", "constants", "exact",
 UNEXPECTED = "Unexpected library error"
 
 
-def constant(name: str) -> int:
-    """One of libsodium's numbers; 0 where it belongs to what this libsodium does not have."""
-    value = ffi.new("uint64_t *")
-    return int(value[0]) if lib.zpy_constant_find(name.encode(), value) == lib.ZPY_OK else 0
-
-
-def constants(prefix: str, *names: str) -> tuple[int, ...]:
-    """Several, whose names begin alike."""
-    return tuple(constant(f"{prefix}_{name}") for name in names)
-
-
 class Need:
     """What an argument has to be like, and the errors for one that is not.
 

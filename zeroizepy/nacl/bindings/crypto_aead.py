@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from zeroizepy._lib import lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constants
 
 from ._ciphers import opened, sealed
-from ._shared import Need, call, constants, exact, named
+from ._shared import Need, call, exact, named
 
 if TYPE_CHECKING:
     from typing import Protocol, overload

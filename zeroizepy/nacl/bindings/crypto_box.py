@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import ffi, lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constants
 
 from ._ciphers import opened, sealed, unsealed
-from ._shared import UNEXPECTED, Need, call, careful, check, constants, exact, key_pair, named, transform
+from ._shared import UNEXPECTED, Need, call, careful, check, exact, key_pair, named, transform
 
 if TYPE_CHECKING:
     from typing import Protocol

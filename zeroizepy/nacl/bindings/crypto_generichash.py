@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constants
 from zeroizepy.slots import SlottedHolder
 
-from ._shared import Need, call, careful, constants
+from ._shared import Need, call, careful
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self

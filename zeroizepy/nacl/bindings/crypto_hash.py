@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from zeroizepy._lib import lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constants
 
-from ._shared import Need, call, careful, check, constants
+from ._shared import Need, call, careful, check
 
 if TYPE_CHECKING:
     from zeroizepy.nacl._held import Secret

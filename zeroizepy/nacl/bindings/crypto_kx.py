@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, overload
 from zeroizepy._lib import lib
 from zeroizepy.memory import SecureMemory
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constants
 from zeroizepy.nacl._into import output
 
-from ._shared import call, careful, check, constants, exact, key_pair, named
+from ._shared import call, careful, check, exact, key_pair, named
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constants
 from zeroizepy.nacl._into import output
 
-from ._shared import Need, call, careful, constants, exact
+from ._shared import Need, call, careful, exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable

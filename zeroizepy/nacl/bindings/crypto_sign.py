@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import ffi, lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constant, constants
 from zeroizepy.nacl._into import output
 
-from ._shared import Need, call, careful, check, constant, constants, exact, key_pair, transform
+from ._shared import Need, call, careful, check, exact, key_pair, transform
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import ffi, lib
 from zeroizepy.nacl import exceptions as exc
+from zeroizepy.nacl._constants import constant
 from zeroizepy.nacl._into import output
 from zeroizepy.slots import check_size
 
-from ._shared import call, careful, check, constant, exact
+from ._shared import call, careful, check, exact
 
 if TYPE_CHECKING:
     from zeroizepy.memory import SecureMemory
