@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-__all__ = ["Need", "call", "careful", "check", "constant", "constants", "exact", "key_pair", "named", "transform"]
+__all__ = ["Need", "call", "careful", "check", "exact", "key_pair", "named", "transform"]
 
 UNEXPECTED = "Unexpected library error"
 
