@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-KEY = SigningKey.generate()
-PUBLIC_KEY = KEY.public_key
+SEED = bytes(range(32))
+PUBLIC_KEY = SigningKey.from_seed(SEED).public_key
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def log(tmp_path: Path) -> AuditLog:
     made = AuditLog(tmp_path / "audit.log")
     for number in range(4):
         made.record("note", {"number": number, "text": "ä\n"})
-    made.checkpoint(KEY)
+    made.checkpoint(SigningKey.from_seed(SEED))
     return made
 
 
@@ -164,7 +164,7 @@ def made_once(factory: pytest.TempPathFactory) -> bytes:
         with path.open("ab") as file:
             file.write(b'{"body":{"cut sh')
         log.record("note", {})
-        log.checkpoint(KEY)
+        log.checkpoint(SigningKey.from_seed(SEED))
         assert log.verify(public_key=PUBLIC_KEY).interrupted == 1
         _MADE.append(path.read_bytes())
     return _MADE[0]

@@ -24,7 +24,6 @@ TEXT = "hunter2SECRET-XYZ-0001"
 LARGE = TEXT.encode() * (1 << 20)
 DEAD = CryptoKey.generate()
 DEAD.destroy()
-KEY = CryptoKey.generate()
 CLOSED = SecureSession()
 CLOSED.close()
 OPEN = SecureSession()
@@ -60,7 +59,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "sign, str": lambda: SigningKey.generate().sign(ANY or secret().decode()),
     "encrypt, dead key": lambda: encrypt_data(secret(), DEAD),
     "encrypt, no key": lambda: encrypt_data(secret(), ANY or 3),
-    "encrypt, associated data": lambda: encrypt_data(secret(), KEY, ANY or "text"),
+    "encrypt, associated data": lambda: encrypt_data(secret(), CryptoKey.generate(), ANY or "text"),
     "create_secret, closed": lambda: CLOSED.create_secret(secret()),
     "create_secret, immutable": lambda: OPEN.create_secret(secret(), wipe_input=True),
     "create_secret, no room": lambda: OPEN.create_secret(LARGE[:-1]),
