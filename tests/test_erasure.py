@@ -318,6 +318,18 @@ def test_keys_that_wrap_it(tmp_path: Path, leak: bool) -> None:
     assert sanitized(receipt) == ("not_met" if leak else "met")
 
 
+def test_a_key_that_was_erased_more_than_once() -> None:
+    """It counts as gone only if each of its receipts says that no copy was left, the first one, too."""
+    parent, key = CryptoKey.generate(), CryptoKey.generate()
+    leaked, clean = parent.derive(b"wrapping"), parent.derive(b"wrapping")
+    leaked.wrap(key)
+    leaked.get_bytes()
+    verdicts = [cryptographic_erase_key(each).condition("copies_sanitized").verdict for each in (leaked, parent, clean)]
+    assert verdicts == ["not_met", "met", "met"]
+    (copy,) = cryptographic_erase_key(key).copies
+    assert (copy.kind, copy.state) == ("wrap", "may_remain")
+
+
 def test_the_same_key_in_two_objects() -> None:
     """Another object is told if the names of both were asked for, until it goes."""
     key, twin, third = CryptoKey(KEY), CryptoKey(KEY), CryptoKey(KEY)
