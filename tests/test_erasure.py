@@ -318,6 +318,17 @@ def test_keys_that_wrap_it(tmp_path: Path, leak: bool) -> None:
     assert sanitized(receipt) == ("not_met" if leak else "met")
 
 
+def test_a_key_from_outside_whose_copies_are_gone() -> None:
+    """All that this process saw of it is gone; who else has it stays unknown."""
+    outer, inner = CryptoKey.generate(), CryptoKey.generate()
+    key = CryptoKey.unwrap(outer.wrap(inner), outer)
+    assert cryptographic_erase_key(outer).condition("copies_sanitized").verdict == "met"
+    inner.destroy()
+    receipt = cryptographic_erase_key(key)
+    assert {copy.state for copy in receipt.copies} == {"gone"}
+    assert (receipt.condition("copies_sanitized").verdict, receipt.origin) == ("unknown", "unwrapped")
+
+
 def test_a_key_that_was_erased_more_than_once() -> None:
     """It counts as gone only if each of its receipts says that no copy was left, the first one, too."""
     parent, key = CryptoKey.generate(), CryptoKey.generate()
