@@ -501,6 +501,16 @@ def test_the_reader_is_like_a_file(size: int, jumps: list[tuple[int, int]]) -> N
             assert buffer == other
 
 
+def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
+    """What is gone is told, and no shorter file is taken for the whole one."""
+    path = tmp_path / "sealed"
+    path.write_bytes(seal(payload(6 * CHUNK + 5), CryptoKey(RAW[32])))
+    with EncryptedReader(path, CryptoKey(RAW[32])) as file:
+        os.truncate(path, HEAD + 2 * (CHUNK + 16))
+        with pytest.raises(DecryptionError, match="truncated while it was open"):
+            file.read(4 * CHUNK)
+
+
 def test_a_closed_reader() -> None:
     """It says so, and its plaintext is zeros."""
     key = CryptoKey(RAW[32])
