@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -459,6 +460,48 @@ def test_recursive_takes_directories_and_files(cli: Cli, tmp_path: Path) -> None
     assert sum(document["summary"].values()) == 5
     assert result.status in (0, 3)
     assert os.listdir(tmp_path) == ["outside"]
+
+
+def test_the_list_of_a_directory(cli: Cli, tmp_path: Path) -> None:
+    """--list writes what the SHA-256 of the report is of: path, size and verdict of all that was in it."""
+    tree = make_tree(tmp_path)
+    (tree / "line\nand more").write_bytes(b"x" * 5000)
+    result = cli("shred", "-r", "--yes", "-n1", "--json", "--list", "list", "tree")
+    (report,) = json.loads(result.out)["directories"]
+    content = (tmp_path / "list").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == report["list_sha256"]
+    assert (tmp_path / "list").stat().st_mode & 0o777 == 0o600
+    assert content.endswith(b"\0")
+    parts = content.split(b"\0")[:-1]
+    rows = {parts[at]: (int(parts[at + 1]), parts[at + 2].decode()) for at in range(0, len(parts), 3)}
+    assert len(rows) == sum(report["verdicts"].values()) == 5
+    assert rows[b"link"] == (0, "nothing_to_overwrite")
+    assert (rows[b"line\nand more"][0], rows[b"line\nand more"][1] in VERDICTS) == (5000, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "fault"),
+    [
+        (("--list", "list", "tree"), 2, "is for -r of one directory"),
+        (("-r", "--yes", "--list", "list", "tree", "report.pdf"), 2, "is for -r of one directory"),
+        (("-r", "--dry-run", "--list", "list", "tree"), 2, "not for --dry-run"),
+        (("-r", "--yes", "--list", "list", "report.pdf"), 1, "report.pdf: is no directory"),
+        (("-r", "--yes", "--list", "list", "tree/link"), 1, "tree/link: is no directory"),
+        (("-r", "--yes", "--list", "tree/inner/list", "tree"), 1, "tree/inner/list: lies in tree, which is shredded"),
+        (("-r", "--yes", "--list", "taken", "tree"), 1, "taken: "),
+        (("-r", "--yes", "--list", "missing/list", "tree"), 1, "missing/list: "),
+    ],
+)
+def test_a_list_that_cannot_be(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], status: int, fault: str) -> None:
+    """It is refused before anything is touched."""
+    tree = make_tree(tmp_path)
+    make(tmp_path)
+    (tmp_path / "taken").write_bytes(b"kept")
+    before = sorted(os.listdir(tmp_path)), sorted(os.listdir(tree))
+    result = cli("shred", *arguments)
+    assert (result.status, fault in result.err) == (status, True), result.err
+    assert (sorted(os.listdir(tmp_path)), sorted(os.listdir(tree))) == before
+    assert (tmp_path / "taken").read_bytes() == b"kept"
 
 
 def test_a_dry_run_of_a_directory_asks_and_touches_nothing(cli: Cli, tmp_path: Path) -> None:

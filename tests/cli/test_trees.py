@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,22 @@ def test_a_dry_run_shows_what_is_expected(root: Path, capsys: pytest.CaptureFixt
     assert out.splitlines()[0].split()[0] == "expected"
     assert "unlinked" not in out
     assert len([path for path in root.rglob("*") if path.is_file()]) == 12
+
+
+def test_a_list_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends at the first entry that the list does not take, and has a report that says so."""
+
+    def fail(_fd: int, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trees, "write_all", fail)
+    with trees.keep_list(str(root.parent / "list"), (str(root),)) as more:
+        outcome = trees.shred_one_tree(str(root), quiet=True, options={"passes": 1, **more})
+    assert outcome.failure is not None
+    assert "no space left on device" in outcome.failure.fault
+    assert outcome.report is not None
+    assert "No space left on device" in str(outcome.report.error)
+    assert root.exists()
 
 
 def test_what_is_no_directory(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from .console import LastingOutput, Output, progress_bar, size_text
 from .files import EMPTY_PATH
 from .overall import Overall
 from .overwriting import NOT_AS_ASKED, lacks_read_back, pattern_option, quiet_option, show_remarks, verdict_style
-from .trees import confirm_trees, show_tree, shred_one_tree
+from .trees import confirm_trees, keep_list, show_tree, shred_one_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,6 +244,9 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
 )
 @click.option("-r", "--recursive", is_flag=True, help="Take directories with all that is in them; asks once.")
 @click.option("--yes", is_flag=True, help="With -r: do not ask.")
+@click.option(
+    "--list", "list_file", metavar="OUT", help="With -r of one directory: write the list of all in it to OUT."
+)
 @click.option("--json", "as_json", is_flag=True, help="Reports as JSON on stdout.")
 @quiet_option
 @click.pass_context
@@ -264,6 +267,7 @@ def shred_command(
     follow_symlinks: bool,
     recursive: bool,
     yes: bool,
+    list_file: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -277,7 +281,9 @@ def shred_command(
       nothing to overwrite  a symbolic link, or a file in which nothing is stored
       refused               nothing was touched
     Unless it was refused, failed or --keep is given, the file is unlinked. A directory (-r)
-    gets the number of files for each verdict.
+    gets the number of files for each verdict. The list that --list writes has path, size and
+    verdict of each file, link, FIFO and so on, each ended by a zero byte; its SHA-256 is the
+    list_sha256 of the report and of a certificate, so that sha256sum checks it.
 
     \b
     Exit status:
@@ -300,6 +306,8 @@ def shred_command(
     the key file.
     """  # noqa: D301 - click takes the backspace for "do not wrap".
     _check_usage(ctx, scheme, recursive=recursive, only_files=keep or wipe_journal or follow_symlinks)
+    if list_file is not None and (not recursive or dry_run or len(paths) != 1):
+        raise click.UsageError("--list is for -r of one directory, and not for --dry-run", ctx)
     options: dict[str, Any] = {
         "passes": passes,
         "pattern": pattern,
@@ -310,13 +318,10 @@ def shred_command(
         "force": force,
         "allow_hard_links": allow_hard_links,
     }
-    if recursive:
-        if not dry_run and not yes:
-            confirm_trees(paths)
-        shredding = _each(paths, quiet or as_json, options)
-    else:
+    if recursive and not dry_run and not yes:
+        confirm_trees(paths)
+    if not recursive:
         options |= {"keep": keep, "wipe_journal": wipe_journal, "follow_symlinks": follow_symlinks}
-        shredding = _together(paths, quiet or as_json, options)
     output = LastingOutput()
 
     def show(outcome: _Outcome) -> None:
@@ -325,18 +330,20 @@ def shred_command(
         if not quiet and not as_json:
             _tell(output, outcome, dry_run=dry_run)
 
-    outcomes, interrupted = _all(paths, shredding, show)
-    text, counts = _summary(outcomes)
-    if as_json:
-        trees = [each.to_dict() for each in outcomes if isinstance(each.report, TreeReport)]
-        files = [each.to_dict() for each in outcomes if not isinstance(each.report, TreeReport)]
-        output.document({"files": files, **({"directories": trees} if recursive else {}), "summary": counts})
-    elif not quiet and len(outcomes) > 1:
-        output.line(text)
-    statuses = {each.status for each in outcomes} | ({errors.INTERRUPTED} if interrupted else set())
-    if output.failure is not None:
-        statuses.add(errors.report(output.failure))
-    return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_AS_ASKED, 0) if status in statuses)
+    with keep_list(list_file, paths) as more:
+        shredding = (_each if recursive else _together)(paths, quiet or as_json, options | more)
+        outcomes, interrupted = _all(paths, shredding, show)
+        text, counts = _summary(outcomes)
+        if as_json:
+            trees = [each.to_dict() for each in outcomes if isinstance(each.report, TreeReport)]
+            files = [each.to_dict() for each in outcomes if not isinstance(each.report, TreeReport)]
+            output.document({"files": files, **({"directories": trees} if recursive else {}), "summary": counts})
+        elif not quiet and len(outcomes) > 1:
+            output.line(text)
+        statuses = {each.status for each in outcomes} | ({errors.INTERRUPTED} if interrupted else set())
+        if output.failure is not None:
+            statuses.add(errors.report(output.failure))
+        return next(status for status in (errors.INTERRUPTED, errors.FAILED, NOT_AS_ASKED, 0) if status in statuses)
 
 
 def _check_usage(ctx: click.Context, scheme: str | None, *, recursive: bool, only_files: bool) -> None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zeroizepy.durable import new_private_file
 from zeroizepy.exceptions import SecureMemoryWarning
-from zeroizepy.file import SCHEMES, TreeReport, count_tree, explain, shred_tree
+from zeroizepy.file import SCHEMES, TreeReport, count_tree, explain, list_entry, shred_tree
 
 from . import errors
 from .console import Output, progress_bar, size_text
+from .files import check_free, check_path, write_all
 from .overwriting import verdict_style
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .console import Bar
 
-__all__ = ["TreeOutcome", "confirm_trees", "show_tree", "shred_one_tree"]
+__all__ = ["TreeOutcome", "confirm_trees", "keep_list", "show_tree", "shred_one_tree"]
 
 _SHOWN_FAILURES = 20
 
@@ -89,7 +94,7 @@ def shred_one_tree(path: str, *, quiet: bool, options: dict[str, Any]) -> TreeOu
     Args:
         path: The directory.
         quiet: No progress bar.
-        options: Of `shred_tree`, but for `progress` and `on_report`.
+        options: Of `shred_tree`, but for `progress`.
     """
     report: TreeReport | None = None
     try:
@@ -131,6 +136,36 @@ def _failed(path: str, report: TreeReport) -> errors.Failure:
     where = "such as" if report.failed > 1 else "namely"
     fault, remedy = errors.told_in_report(str(first.error), first.reasons)
     return errors.Failure(f"{path}: {things} failed, {where} {first.path}: {fault}", remedy)
+
+
+@contextmanager
+def keep_list(target: str | None, paths: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Write the list that the report's SHA-256 is of, entry by entry: a new file of mode 600, flushed at the end.
+
+    Args:
+        target: Its name; None for no list.
+        paths: Those of the command: one directory then.
+
+    Yields:
+        What `shred_one_tree` needs for it among its options.
+
+    Raises:
+        Failure: There is another path, or the list would lie in the directory, or something stands at its name.
+        OSError: It cannot be made or written.
+    """
+    if target is None:
+        yield {}
+        return
+    check_path(target)
+    (path,) = paths
+    if not os.path.isdir(path) or os.path.islink(path):
+        raise errors.Failure(f"{path}: is no directory", "--list is for one directory")
+    above = os.path.realpath(path)
+    if os.path.commonpath((above, os.path.realpath(target))) == above:
+        raise errors.Failure(f"{target}: lies in {path}, which is shredded", "give a name outside of it")
+    check_free(target, overwrite=None)
+    with new_private_file(target) as fd:
+        yield {"on_report": lambda report: write_all(fd, list_entry(report, path))}
 
 
 def show_tree(output: Output, report: TreeReport) -> None:
