@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, overload
+
 from zeroizepy.slots import Redacted
 
 from .bindings._shared import careful
@@ -19,14 +21,13 @@ from .bindings.crypto_generichash import (
 )
 from .bindings.crypto_pwhash import crypto_pwhash_scryptsalsa208sha256_ll, has_crypto_pwhash_scryptsalsa208sha256
 
-# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
-TYPE_CHECKING = False
-
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
     from typing_extensions import Buffer, Self
+
+    from zeroizepy.memory import SecureMemory
 
     from ._held import Secret
     from ._into import Into
@@ -149,6 +150,22 @@ class blake2b(Redacted):  # noqa: N801 - PyNaCl's and hashlib's name.
         self.wipe()
 
 
+@overload
+def scrypt(
+    password: Secret, salt: Buffer = ..., n: int = ..., r: int = ..., p: int = ..., maxmem: int = ..., dklen: int = ...
+) -> bytes: ...
+@overload
+def scrypt(
+    password: Secret,
+    salt: Buffer = ...,
+    n: int = ...,
+    r: int = ...,
+    p: int = ...,
+    maxmem: int = ...,
+    dklen: int = ...,
+    *,
+    into: Into,
+) -> SecureMemory: ...
 @careful
 def scrypt(
     password: Secret,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, overload
+
 from zeroizepy.nacl.bindings._shared import careful
 from zeroizepy.nacl.bindings.crypto_pwhash import (
     crypto_pwhash_argon2id_MEMLIMIT_INTERACTIVE,
@@ -21,14 +23,12 @@ from zeroizepy.nacl.encoding import RawEncoder
 
 from . import _argon2
 
-# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
-TYPE_CHECKING = False
-
 if TYPE_CHECKING:
     from typing import Any
 
     from typing_extensions import Buffer
 
+    from zeroizepy.memory import SecureMemory
     from zeroizepy.nacl._held import Secret
     from zeroizepy.nacl._into import Into
     from zeroizepy.nacl.encoding import Encoder
@@ -79,6 +79,26 @@ OPSLIMIT_SENSITIVE = crypto_pwhash_argon2id_OPSLIMIT_SENSITIVE
 verify = _argon2.verify
 
 
+@overload
+def kdf(
+    size: int,
+    password: Secret,
+    salt: Buffer,
+    opslimit: int = ...,
+    memlimit: int = ...,
+    encoder: Encoder = ...,
+) -> bytes: ...
+@overload
+def kdf(
+    size: int,
+    password: Secret,
+    salt: Buffer,
+    opslimit: int = ...,
+    memlimit: int = ...,
+    encoder: Encoder = ...,
+    *,
+    into: Into,
+) -> SecureMemory: ...
 @careful
 def kdf(
     size: int,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, overload
+
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl.bindings._shared import Need, call, careful, exact
 from zeroizepy.nacl.bindings.crypto_pwhash import (
@@ -30,14 +32,12 @@ from zeroizepy.nacl.encoding import RawEncoder
 
 from ._encoded import encoded
 
-# typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
-TYPE_CHECKING = False
-
 if TYPE_CHECKING:
     from typing import Any
 
     from typing_extensions import Buffer
 
+    from zeroizepy.memory import SecureMemory
     from zeroizepy.nacl._held import Secret
     from zeroizepy.nacl._into import Into
     from zeroizepy.nacl.encoding import Encoder
@@ -101,6 +101,26 @@ def _check_salt(salt: Any) -> None:
     exc.ensure(len(salt) == SALTBYTES, told, raising=exc.ValueError)
 
 
+@overload
+def kdf(
+    size: int,
+    password: Secret,
+    salt: Buffer,
+    opslimit: int = ...,
+    memlimit: int = ...,
+    encoder: Encoder = ...,
+) -> bytes: ...
+@overload
+def kdf(
+    size: int,
+    password: Secret,
+    salt: Buffer,
+    opslimit: int = ...,
+    memlimit: int = ...,
+    encoder: Encoder = ...,
+    *,
+    into: Into,
+) -> SecureMemory: ...
 @careful
 def kdf(
     size: int,
