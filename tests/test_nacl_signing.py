@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pynacl import cells_now, faults, made_in_time, results_until_wiped
-from test_signing import SEED, VECTORS, flips, messages, seeds
+from test_signing import SEED, VECTORS, flips, seeds
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
 from zeroizepy.nacl import encoding, exceptions, exports, signing
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from support.children import Child
 
 theirs = pytest.importorskip("nacl.signing", reason="PyNaCl is not installed")
+messages = st.one_of(st.binary(max_size=200), st.integers(10_000, 100_000).map(bytes))
 
 
 @pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
