@@ -50,6 +50,18 @@ def _prefix(scheme: int) -> bytes:
     "BYTES_MAX",
 )
 
+_LIMIT_NAMES = (
+    "MEMLIMIT_MIN",
+    "MEMLIMIT_MAX",
+    "MEMLIMIT_INTERACTIVE",
+    "MEMLIMIT_MODERATE",
+    "MEMLIMIT_SENSITIVE",
+    "OPSLIMIT_MIN",
+    "OPSLIMIT_MAX",
+    "OPSLIMIT_INTERACTIVE",
+    "OPSLIMIT_MODERATE",
+    "OPSLIMIT_SENSITIVE",
+)
 crypto_pwhash_argon2i_STRPREFIX = _prefix(lib.ZPY_ARGON2I)
 (
     crypto_pwhash_argon2i_MEMLIMIT_MIN,
@@ -62,19 +74,7 @@ crypto_pwhash_argon2i_STRPREFIX = _prefix(lib.ZPY_ARGON2I)
     crypto_pwhash_argon2i_OPSLIMIT_INTERACTIVE,
     crypto_pwhash_argon2i_OPSLIMIT_MODERATE,
     crypto_pwhash_argon2i_OPSLIMIT_SENSITIVE,
-) = constants(
-    "crypto_pwhash_argon2i",
-    "MEMLIMIT_MIN",
-    "MEMLIMIT_MAX",
-    "MEMLIMIT_INTERACTIVE",
-    "MEMLIMIT_MODERATE",
-    "MEMLIMIT_SENSITIVE",
-    "OPSLIMIT_MIN",
-    "OPSLIMIT_MAX",
-    "OPSLIMIT_INTERACTIVE",
-    "OPSLIMIT_MODERATE",
-    "OPSLIMIT_SENSITIVE",
-)
+) = constants("crypto_pwhash_argon2i", *_LIMIT_NAMES)
 
 crypto_pwhash_argon2id_STRPREFIX = _prefix(lib.ZPY_ARGON2ID)
 (
@@ -88,19 +88,7 @@ crypto_pwhash_argon2id_STRPREFIX = _prefix(lib.ZPY_ARGON2ID)
     crypto_pwhash_argon2id_OPSLIMIT_INTERACTIVE,
     crypto_pwhash_argon2id_OPSLIMIT_MODERATE,
     crypto_pwhash_argon2id_OPSLIMIT_SENSITIVE,
-) = constants(
-    "crypto_pwhash_argon2id",
-    "MEMLIMIT_MIN",
-    "MEMLIMIT_MAX",
-    "MEMLIMIT_INTERACTIVE",
-    "MEMLIMIT_MODERATE",
-    "MEMLIMIT_SENSITIVE",
-    "OPSLIMIT_MIN",
-    "OPSLIMIT_MAX",
-    "OPSLIMIT_INTERACTIVE",
-    "OPSLIMIT_MODERATE",
-    "OPSLIMIT_SENSITIVE",
-)
+) = constants("crypto_pwhash_argon2id", *_LIMIT_NAMES)
 
 crypto_pwhash_scryptsalsa208sha256_STRPREFIX = _prefix(lib.ZPY_SCRYPT)
 (
