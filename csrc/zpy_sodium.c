@@ -77,7 +77,7 @@ zpy_sodium_transform(int which, uint8_t const *first, uint8_t const *second, uin
         return ZPY_UNSUPPORTED;
     }
     zpy_registers_clear_after_curve();
-    if (failed != 0) {
+    if (failed != 0 && transform->out_bytes > 0) {
         sodium_memzero(out, transform->out_bytes);
     }
     return failed == 0 ? ZPY_OK : ZPY_INVALID;
@@ -175,6 +175,7 @@ zpy_sodium_prehash(uint8_t *state_bytes, uint8_t const *message, size_t length)
         failed = crypto_sign_ed25519ph_update(&state, message, length);
     }
     memcpy(state_bytes, &state, sizeof state);
+    sodium_memzero(&state, sizeof state);
     zpy_registers_clear_after_curve();
     return failed == 0 ? ZPY_OK : ZPY_INVALID;
 }
@@ -186,6 +187,7 @@ zpy_sodium_prehash_sign(uint8_t *state_bytes, uint8_t const *secret_key, uint8_t
     memcpy(&state, state_bytes, sizeof state);
     int const failed = crypto_sign_ed25519ph_final_create(&state, signature_out, NULL, secret_key);
     memcpy(state_bytes, &state, sizeof state);
+    sodium_memzero(&state, sizeof state);
     zpy_registers_clear_after_curve();
     if (failed != 0) {
         sodium_memzero(signature_out, crypto_sign_BYTES);
@@ -200,6 +202,7 @@ zpy_sodium_prehash_verify(uint8_t *state_bytes, uint8_t const *signature, uint8_
     memcpy(&state, state_bytes, sizeof state);
     int const failed = crypto_sign_ed25519ph_final_verify(&state, signature, public_key);
     memcpy(state_bytes, &state, sizeof state);
+    sodium_memzero(&state, sizeof state);
     return failed == 0 ? ZPY_OK : ZPY_FORGED;
 }
 

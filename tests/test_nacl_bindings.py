@@ -71,6 +71,8 @@ def test_all_names() -> None:
 @pytest.mark.parametrize(("module", "name"), module_names())
 def test_modules(module: str, name: str) -> None:
     """Each name of a module is there: numbers are equal, functions have the same parameters, and ours may have more."""
+    if "aegis" in name:
+        without(name)
     ours = getattr(import_module(f"zeroizepy.nacl.bindings.{module}"), name)
     peer = getattr(import_module(f"nacl.bindings.{module}"), name)
     if not callable(peer):

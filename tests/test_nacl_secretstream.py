@@ -128,19 +128,21 @@ def test_the_deadline_is_kept() -> None:
 
 
 def test_a_child_has_no_state(child: Child) -> None:
-    """A forked child refuses the parent's state instead of going on with zeros."""
+    """A forked child refuses the parent's state; it neither goes on with zeros nor waits for a thread that is gone."""
     program = """
     import os
     from zeroizepy import SecureMemoryClosed
     from zeroizepy.nacl.bindings import *
     state = crypto_secretstream_xchacha20poly1305_state()
     crypto_secretstream_xchacha20poly1305_init_push(state, bytes(32))
+    state._lock.acquire()
     if os.fork() == 0:
         try:
             crypto_secretstream_xchacha20poly1305_push(state, b"message")
         except SecureMemoryClosed as error:
             os._exit(7 if "parent process" in str(error) else 8)
         os._exit(9)
+    state._lock.release()
     print(os.waitstatus_to_exitcode(os.wait()[1]), len(crypto_secretstream_xchacha20poly1305_push(state, b"message")))
     """
     assert child.check(program).split() == ["7", "24"]

@@ -80,7 +80,14 @@ def call(use: Callable[..., Any], *arguments: tuple[Need, Any]) -> Any:
         What each Need says.
         CellWipedError, SecureMemoryClosed: A secret that was lent ended meanwhile; a result in secure memory was wiped.
     """
-    return _call(use, arguments, ())
+    pointers: list[bytes] = []
+    for need, data in arguments:
+        if type(data) is not bytes:
+            return _call(use, arguments, tuple(pointers))
+        if len(data) != need.size:
+            need.check(len(data))
+        pointers.append(data)
+    return use(*pointers)
 
 
 def _call(use: Callable[..., Any], arguments: tuple[tuple[Need, Any], ...], pointers: tuple[Any, ...]) -> Any:

@@ -106,6 +106,13 @@ class crypto_secretstream_xchacha20poly1305_state(SecretHolder):
             self._fail(status)
         return ffi.from_buffer("uint8_t[]", ffi.buffer(exporter, self._size), require_writable=True)
 
+    def _turn(self) -> Any:
+        """The lock, unless the state is gone: in a forked child another thread of the parent's may have it for good."""
+        status = lib.zpy_cell_state(self._handle)
+        if status != lib.ZPY_OK:
+            self._fail(status)
+        return self._lock
+
     def _check(self, status: int) -> None:
         if status in (lib.ZPY_WIPED, lib.ZPY_EXPIRED, lib.ZPY_FORKED):
             self._fail(status)
@@ -127,7 +134,7 @@ def crypto_secretstream_xchacha20poly1305_init_push(state: _State, key: Secret) 
 
     def run(key: Any) -> bytes:
         header = bytes(crypto_secretstream_xchacha20poly1305_HEADERBYTES)  # Filled by the core.
-        with state._lock:
+        with state._turn():
             state._check(lib.zpy_sodium_stream_begin(state._handle, 0, key, header))
         return header
 
@@ -152,7 +159,7 @@ def crypto_secretstream_xchacha20poly1305_push(
         if len(m) > crypto_secretstream_xchacha20poly1305_MESSAGEBYTES_MAX:
             raise exc.ValueError("Message is too long")
         out = bytes(len(m) + crypto_secretstream_xchacha20poly1305_ABYTES)  # Filled by the core.
-        with state._lock:
+        with state._turn():
             state._check(lib.zpy_sodium_stream_push(state._handle, m, len(m), ad, len(ad), tag, out))
         return out
 
@@ -165,7 +172,7 @@ def crypto_secretstream_xchacha20poly1305_init_pull(state: _State, header: Buffe
     _check_state(state)
 
     def run(header: Any, key: Any) -> None:
-        with state._lock:
+        with state._turn():
             state._check(lib.zpy_sodium_stream_begin(state._handle, 1, key, bytes(header)))
             state._may_pull = True
 
@@ -202,7 +209,7 @@ def crypto_secretstream_xchacha20poly1305_pull(
         tag = ffi.new("uint8_t *")
 
         def pull(out: Any) -> None:
-            with state._lock:
+            with state._turn():
                 state._check(lib.zpy_sodium_stream_pull(state._handle, c, len(c), ad, len(ad), tag, out))
 
         return output(size, into, pull), int(tag[0])
@@ -215,5 +222,5 @@ def crypto_secretstream_xchacha20poly1305_pull(
 def crypto_secretstream_xchacha20poly1305_rekey(state: _State) -> None:
     """Go on with another key, made of this one, which is then gone; the other end has to do so at the same place."""
     _check_state(state)
-    with state._lock:
+    with state._turn():
         state._check(lib.zpy_sodium_stream_rekey(state._handle))
