@@ -22,8 +22,8 @@ from zeroizepy.nacl import encoding, exceptions
 from zeroizepy.nacl import hash as ours
 from zeroizepy.nacl import hashlib as ours_hashlib
 from zeroizepy.nacl.bindings import crypto_generichash as bindings
-from zeroizepy.nacl.bindings import crypto_hash as hash_bindings
 from zeroizepy.nacl.bindings import crypto_shorthash as short_bindings
+from zeroizepy.nacl.bindings.crypto_hash import crypto_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ def test_sha2_is_fips_180s() -> None:
     for size in (0, 1, 63, 64, 127, 128, 1 << 20):
         data = os.urandom(size)
         assert ours.sha256(data, encoding.RawEncoder) == hashlib.sha256(data).digest()
-        assert hash_bindings.crypto_hash(data) == hashlib.sha512(data).digest()
+        assert crypto_hash(data) == hashlib.sha512(data).digest()
 
 
 def test_the_object_is_like_hashlibs() -> None:
