@@ -121,6 +121,13 @@ def test_what_fails_is_what_is_listed(suite: Run) -> None:
     assert len(suite.outcomes) == TESTS
 
 
+def test_the_docs_have_the_outcome() -> None:
+    """The page says of how many tests how many fail."""
+    page = (ROOT / "docs/nacl.md").read_text(encoding="utf-8")
+    assert len(BY_DESIGN) == 1
+    assert f"of {TESTS} tests one fails" in page
+
+
 def test_what_is_skipped(suite: Run) -> None:
     """No more than with PyNaCl itself: nothing is passed over because ours says that it does not have it."""
     found = [suite.reasons[name] for name in suite.those("skipped")]
