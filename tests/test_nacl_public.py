@@ -366,3 +366,18 @@ def test_interpreter_exit(child: Child) -> None:
         kept = sys.kept
         kept.append(kept)
     """)
+
+
+class _Short(PublicKey):
+    """A public key that says something else than what it was made of."""
+
+    def __bytes__(self) -> bytes:
+        return b"short"
+
+
+def test_public_keys_of_another_length_are_refused() -> None:
+    """The core would read beyond what a subclass gives for its bytes."""
+    key, short = PrivateKey.generate(), _Short(bytes(32))
+    for make in (lambda: Box(key, short), lambda: SealedBox(short)):
+        with pytest.raises(exceptions.ValueError, match="Invalid public key"):
+            make()

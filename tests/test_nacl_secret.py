@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from support.pynacl import Boastful
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed
 from zeroizepy.nacl import encoding, exceptions, exports
@@ -95,3 +96,16 @@ def test_sizes_are_those_of_pynacl(name: str) -> None:
     """The numbers that programs cut messages by."""
     for number in ("KEY_SIZE", "NONCE_SIZE", "MACBYTES", "MESSAGEBYTES_MAX"):
         assert getattr(OURS[name], number) == getattr(getattr(theirs, name), number)
+
+
+@BOXES
+def test_subclasses_of_bytes_are_taken_for_what_they_hold(name: str) -> None:
+    """Not for what their len() and slices say: the core would read what lies behind them, and encrypt that, too."""
+    box = OURS[name](os.urandom(32))
+    nonce = os.urandom(24)
+    assert box.encrypt(Boastful(b"message"), nonce=Boastful(nonce)) == box.encrypt(b"message", nonce=nonce)
+    sealed = Boastful(box.encrypt(b"message"))
+    assert box.decrypt(sealed) == b"message"
+    assert box.decrypt_secret(sealed).get_bytes() == b"message"
+    with pytest.raises(exceptions.ValueError, match="exactly 24"):
+        box.decrypt(Boastful(b"short"))

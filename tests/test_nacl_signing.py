@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.pynacl import cells_now, faults, made_in_time, results_until_wiped
+from support.pynacl import Boastful, cells_now, faults, made_in_time, results_until_wiped
 from test_signing import SEED, VECTORS, flips, seeds
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
@@ -285,3 +285,12 @@ def test_wiped_while_threads_sign() -> None:
     errors = [result for result in results if isinstance(result, BaseException)]
     assert [type(error) for error in errors] == [SecureMemoryClosed] * 3
     assert set(results) - set(errors) == {True}
+
+
+def test_subclasses_of_bytes_are_taken_for_what_they_hold() -> None:
+    """Not for what their len() and slices say: the core would sign what lies behind them, and give it out."""
+    key = SigningKey(SEED)
+    assert key.sign(Boastful(b"message")) == key.sign(b"message")
+    signed = key.sign(b"message")
+    assert key.verify_key.verify(Boastful(signed)) == b"message"
+    assert key.verify_key.verify(Boastful(b"message"), Boastful(signed.signature)) == b"message"

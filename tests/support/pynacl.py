@@ -69,3 +69,13 @@ def made_in_time(make: Callable[[float | None], T], *, expires: bool) -> T:
         with suppress(CellExpiredError):
             return make(ttl)
     raise AssertionError
+
+
+class Boastful(bytes):
+    """Bytes that tell of more than there are."""
+
+    def __len__(self) -> int:
+        return 4096
+
+    def __getitem__(self, place: object) -> bytes:  # type: ignore[override]
+        return b"short"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._held import Policy, Secret, Tier
     from .encoding import Encoder
 
-__all__ = ["KEY_BYTES", "MAC_BYTES", "NONCE_BYTES", "OVERHEAD_BYTES", "SHORT_BYTES", "CipherBox", "SalsaBox"]
+__all__ = ["KEY_BYTES", "MAC_BYTES", "NONCE_BYTES", "OVERHEAD_BYTES", "PLAIN", "SHORT_BYTES", "CipherBox", "SalsaBox"]
 
 KEY_BYTES, NONCE_BYTES, MAC_BYTES = constants("crypto_secretbox", "KEYBYTES", "NONCEBYTES", "MACBYTES")
 """Of XSalsa20-Poly1305 and XChaCha20-Poly1305 alike."""
@@ -35,6 +35,8 @@ SHORT_BYTES = 16384
 _seal_short, _open_short, _NULL = lib.zpy_key_seal, lib.zpy_key_open, ffi.NULL
 _new_bytes = bytes.__new__
 _NO_CORE = new_core()
+PLAIN = (bytes, EncryptedMessage)
+"""What is decrypted in line; see `is_bytes` for why no other subclass of bytes is."""
 
 
 class CipherBox(SecretHolder, Encodable, StringFixer):
@@ -170,7 +172,7 @@ class SalsaBox(CipherBox):
             TypeError, ValueError: A wrong argument, or a ciphertext shorter than its tag.
             SecureMemoryClosed: The key is gone, or was while this ran.
         """
-        if nonce is None and encoder is RawEncoder and isinstance(ciphertext, bytes):
+        if nonce is None and encoder is RawEncoder and type(ciphertext) in PLAIN:
             size = len(ciphertext) - OVERHEAD_BYTES
             if 1 < size < SHORT_BYTES:
                 out = bytes(size)

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     Policy = Literal["seal", "strict"] | None
     _Result = TypeVar("_Result")
 
-__all__ = ["SecretHolder", "exports", "forbid_export", "lifetime", "public_bytes", "with_message", "with_secret"]
+__all__ = [
+    "SecretHolder",
+    "exports",
+    "forbid_export",
+    "is_bytes",
+    "lifetime",
+    "public_bytes",
+    "with_message",
+    "with_secret",
+]
 
 
 class _Exports:
@@ -123,6 +132,17 @@ def with_secret(
         return use(source)
 
 
+def is_bytes(data: Any) -> bool:
+    """Whether these are bytes that the core can be given as they are: len() and slices tell what is there.
+
+    A subclass may tell anything, and the core would read beyond it.
+    """
+    kind = type(data)
+    if kind is bytes:
+        return True
+    return issubclass(kind, bytes) and kind.__len__ is bytes.__len__ and kind.__getitem__ is bytes.__getitem__
+
+
 def with_message(message: Any, name: str, use: Callable[[Any], _Result]) -> _Result:
     """Hand a message to a function as something that cffi takes for a pointer, without a copy.
 
@@ -136,7 +156,7 @@ def with_message(message: Any, name: str, use: Callable[[Any], _Result]) -> _Res
     """
     if can_borrow(message):
         return lend(message, lambda view: with_message(view, name, use))
-    if isinstance(message, bytes):
+    if is_bytes(message):
         return use(message)
     with _lib.as_buffer(message, name) as source:
         return use(source)
@@ -148,8 +168,8 @@ def public_bytes(data: Any, name: str) -> bytes:
     Raises:
         TypeError: Not bytes-like.
     """
-    if isinstance(data, bytes):
-        return data
+    if is_bytes(data):
+        return data  # type: ignore[no-any-return]
     with _lib.as_buffer(data, name) as source:
         return bytes(ffi.buffer(source))
 

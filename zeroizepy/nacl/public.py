@@ -65,6 +65,13 @@ class PublicKey(PublicPart):
         return self._public_key
 
 
+def _bytes_of(key: PublicKey) -> bytes:
+    """A public key's bytes, for the core, which reads 32; a subclass may have others."""
+    raw = public_bytes(bytes(key), "public key")
+    exc.ensure(len(raw) == KEY_BYTES, "Invalid public key", raising=exc.ValueError)
+    return raw
+
+
 class PrivateKey(KeyPair):
     """An X25519 secret key of 32 bytes, which is copied into a slot, with its public key.
 
@@ -196,6 +203,7 @@ class Box(SalsaBox):
 
     Raises:
         TypeError: Other classes.
+        ValueError: A subclass of PublicKey whose `bytes()` are not 32.
         RuntimeError: A public key with which everybody shares the same.
         SecureMemoryClosed: The private key is gone, or was while this ran.
         LockLimitError: Nothing more can be locked.
@@ -218,7 +226,7 @@ class Box(SalsaBox):
         if not isinstance(private_key, PrivateKey) or not isinstance(public_key, PublicKey):  # type: ignore[redundant-expr]
             raise exc.TypeError("Box must be created from a PrivateKey and a PublicKey")
         options, ttl_ns = lifetime(tier, policy, ttl_sec)
-        core, peer = new_core(), public_key._public_key
+        core, peer = new_core(), _bytes_of(public_key)
         handle = _lib.make_cell(
             lambda bits: int(lib.zpy_box_share(core, private_key._handle, peer, bits, ttl_ns)), options
         )
@@ -282,6 +290,7 @@ class SealedBox(Generic[_Key], encoding.Encodable, StringFixer):
 
     Raises:
         TypeError: Another class.
+        ValueError: A subclass of PublicKey whose `bytes()` are not 32.
 
     Source: libsodium, crypto_box_seal: an X25519 key for one message, then XSalsa20-Poly1305.
     """
@@ -289,9 +298,9 @@ class SealedBox(Generic[_Key], encoding.Encodable, StringFixer):
     def __init__(self, recipient_key: _Key) -> None:
         self._recipient: PrivateKey | None = None
         if isinstance(recipient_key, PublicKey):
-            self._public_key = bytes(recipient_key)
+            self._public_key = _bytes_of(recipient_key)
         elif isinstance(recipient_key, PrivateKey):
-            self._public_key = bytes(recipient_key.public_key)
+            self._public_key = _bytes_of(recipient_key.public_key)
             self._recipient = recipient_key
         else:
             raise exc.TypeError("SealedBox must be created from a PublicKey or a PrivateKey")

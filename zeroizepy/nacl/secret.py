@@ -5,7 +5,7 @@ from __future__ import annotations
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 
-from ._cipher import KEY_BYTES, MAC_BYTES, NONCE_BYTES, OVERHEAD_BYTES, SHORT_BYTES, CipherBox, SalsaBox
+from ._cipher import KEY_BYTES, MAC_BYTES, NONCE_BYTES, OVERHEAD_BYTES, PLAIN, SHORT_BYTES, CipherBox, SalsaBox
 from ._constants import constant
 from .encoding import RawEncoder
 from .utils import EncryptedMessage
@@ -121,7 +121,7 @@ class Aead(CipherBox):
         self, ciphertext: Buffer, aad: Buffer = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
     ) -> bytes:
         """Authenticate and decrypt what `encrypt` made with the same `aad`. Else as `SecretBox`."""
-        if nonce is None and encoder is RawEncoder and isinstance(ciphertext, bytes) and type(aad) is bytes:
+        if nonce is None and encoder is RawEncoder and type(ciphertext) in PLAIN and type(aad) is bytes:
             size = len(ciphertext) - OVERHEAD_BYTES
             if 1 < size < SHORT_BYTES:
                 out = bytes(size)
