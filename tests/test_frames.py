@@ -10,6 +10,10 @@ from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import CryptoKey, encrypt_data
 from zeroizepy.file import secure_delete
 from zeroizepy.memory import SecureMemory, secret_bytes
+from zeroizepy.nacl import encoding, utils
+from zeroizepy.nacl.public import Box, PrivateKey
+from zeroizepy.nacl.secret import Aead, SecretBox
+from zeroizepy.nacl.signing import SigningKey as NaclSigningKey
 from zeroizepy.session import SecureSession
 from zeroizepy.signing import SigningKey
 from zeroizepy.utils import secure_clear, secure_compare
@@ -106,6 +110,66 @@ def test_frames_and_message(call: str) -> None:
     assert TEXT not in str(caught.value)
     if call not in IN_THE_WRONG_PLACE:
         assert found_in(caught.value.__traceback__, "zeroizepy") == []
+
+
+ENDED = SecretBox(bytes(32)), Aead(bytes(32)), NaclSigningKey(bytes(32))
+for _key in ENDED:
+    _key.wipe()
+
+NACL_CALLS: dict[str, Callable[[], object]] = {
+    "box, ended": lambda: ENDED[0].encrypt(secret()),
+    "box, ended, text form": lambda: ENDED[0].encrypt(secret(), encoder=encoding.HexEncoder),
+    "box, nonce": lambda: ENDED[0].encrypt(secret(), nonce=b"short"),
+    "box, str": lambda: ENDED[0].encrypt(ANY or secret().decode()),
+    "aead, ended": lambda: ENDED[1].encrypt(secret()),
+    "aead, associated data": lambda: ENDED[1].encrypt(secret(), ANY or "text"),
+    "signing key, ended": lambda: ENDED[2].sign(secret()),
+    "signing key, text form": lambda: NaclSigningKey(bytes(32)).sign(secret(), ANY or object),
+    "random bytes, text form": lambda: utils.randombytes_deterministic(8, (secret() * 2)[:32], ANY or object),
+}
+FORMS = ("Hex", "Base16", "Base32", "Base64", "URLSafeBase64")
+MAKERS: dict[str, Callable[..., object]] = {
+    "SecretBox": SecretBox,
+    "PrivateKey": PrivateKey,
+    "from_seed": PrivateKey.from_seed,
+    "SigningKey": NaclSigningKey,
+    "Box.decode": Box.decode,
+}
+
+
+def found_anywhere(error: BaseException | None) -> list[str]:
+    """The variables that show the secret in frames of the library and of base64, also of the errors before this one."""
+    found = []
+    while error is not None:
+        found += found_in(error.__traceback__, "zeroizepy") + found_in(error.__traceback__, "base64")
+        found += [] if TEXT not in repr(error) else [type(error).__name__]
+        error = error.__context__
+    return found
+
+
+@pytest.mark.parametrize("call", NACL_CALLS)
+def test_frames_under_pynacl_s_names(call: str) -> None:
+    """The same for messages and seeds of zeroizepy.nacl."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any, with any message.
+        NACL_CALLS[call]()
+    assert found_anywhere(caught.value) == []
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("form", FORMS)
+def test_frames_of_malformed_text(maker: str, form: str) -> None:
+    """A key's text that does not decode is in no frame, be it bytes, a str, or in memory; nor is one too long."""
+    encoder = getattr(encoding, f"{form}Encoder")
+    texts: tuple[Callable[[], object], ...] = (
+        lambda: secret() + b"+",
+        lambda: secret().decode() + "\xe9",
+        lambda: SecureMemory.from_bytes(secret() + b"+"),
+        lambda: encoder.encode(secret()),
+    )
+    for text in texts:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            MAKERS[maker](text(), encoder)
+        assert found_anywhere(caught.value) == []
 
 
 def test_errors_of_a_script_get_out(child: Child) -> None:

@@ -109,3 +109,12 @@ def test_subclasses_of_bytes_are_taken_for_what_they_hold(name: str) -> None:
     assert box.decrypt_secret(sealed).get_bytes() == b"message"
     with pytest.raises(exceptions.ValueError, match="exactly 24"):
         box.decrypt(Boastful(b"short"))
+
+
+def test_none_for_associated_data_is_none() -> None:
+    """As with PyNaCl, which opens what was sealed so."""
+    key = os.urandom(32)
+    ours, peer = Aead(key), theirs.Aead(key)
+    for sealed in (ours.encrypt(b"message", None), peer.encrypt(b"message", None)):
+        assert ours.decrypt(sealed, None) == peer.decrypt(bytes(sealed), None) == b"message"
+        assert ours.decrypt_secret(sealed, None).get_bytes() == b"message"

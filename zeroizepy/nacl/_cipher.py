@@ -83,13 +83,8 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
         if nonce is not None:
             nonce = public_bytes(nonce, "nonce")
             _check_nonce(nonce)
-        try:
-            extra = public_bytes(aad, "aad")
-            message = with_message(plaintext, "plaintext", lambda source: _seal(self, source, extra, nonce))
-        except BaseException as error:
-            plaintext = b""
-            _lib.clear_locals(error)
-            raise
+        extra = _extra_bytes(aad)
+        message = with_message(plaintext, "plaintext", lambda source: _seal(self, source, extra, nonce))
         if encoder is RawEncoder:
             return message
         parts = encoder.encode(message[:NONCE_BYTES]), encoder.encode(message[NONCE_BYTES:])
@@ -97,7 +92,7 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
 
     def _decrypt(self, ciphertext: Any, aad: Any, nonce: Any, encoder: Encoder) -> bytes:
         sealed, nonce, size = _split(ciphertext, nonce, encoder)
-        extra = public_bytes(aad, "aad")
+        extra = _extra_bytes(aad)
         # The core fills the object before anybody else has seen it; those of up to one byte all code shares.
         out: Any = bytes(size) if size > 1 else ffi.new("uint8_t[]", 1)
         run = _open_short if len(sealed) < SHORT_BYTES else lib.zpy_aead_open
@@ -114,7 +109,7 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
         sealed, nonce, size = _split(ciphertext, nonce, encoder)
         if nonce is None:
             sealed, nonce = sealed[NONCE_BYTES:], sealed[:NONCE_BYTES]
-        extra = public_bytes(aad, "aad")
+        extra = _extra_bytes(aad)
         memory = SecureMemory(size)
         status = lib.zpy_aead_decrypt_into(self._core, sealed, len(sealed), extra, len(extra), nonce, memory._handle)
         if status != lib.ZPY_OK:
@@ -154,7 +149,12 @@ class SalsaBox(CipherBox):
                 out = _new_bytes(EncryptedMessage, size + OVERHEAD_BYTES)
                 if not _seal_short(self._core, plaintext, size, b"", 0, _NULL, out):
                     return out
-        return self._encrypt(plaintext, b"", nonce, encoder)
+        try:
+            return self._encrypt(plaintext, b"", nonce, encoder)
+        except BaseException as error:
+            plaintext = b""
+            _lib.clear_locals(error)
+            raise
 
     def decrypt(self, ciphertext: Buffer, nonce: Buffer | None = None, encoder: Encoder = RawEncoder) -> bytes:
         """Authenticate and decrypt what `encrypt` made.
@@ -173,7 +173,7 @@ class SalsaBox(CipherBox):
             SecureMemoryClosed: The key is gone, or was while this ran.
         """
         if nonce is None and encoder is RawEncoder and type(ciphertext) in PLAIN:
-            size = len(ciphertext) - OVERHEAD_BYTES
+            size = len(ciphertext) - OVERHEAD_BYTES  # type: ignore[arg-type]
             if 1 < size < SHORT_BYTES:
                 out = bytes(size)
                 if not _open_short(self._core, ciphertext, size + OVERHEAD_BYTES, b"", 0, _NULL, out):
@@ -185,6 +185,11 @@ class SalsaBox(CipherBox):
     ) -> SecureMemory:
         """The same into secure memory: the plaintext is at no time a Python object."""
         return self._decrypt_secret(ciphertext, b"", nonce, encoder)
+
+
+def _extra_bytes(aad: Any) -> bytes:
+    """Associated data; None is none, as with PyNaCl."""
+    return b"" if aad is None else public_bytes(aad, "aad")
 
 
 def _check_nonce(nonce: bytes) -> None:

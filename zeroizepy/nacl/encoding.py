@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from binascii import hexlify, unhexlify
+from binascii import a2b_base64, hexlify, unhexlify
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name. The base64
 # module takes one, too, and comes in when it is used.
@@ -22,6 +22,22 @@ __all__ = [
     "RawEncoder",
     "URLSafeBase64Encoder",
 ]
+
+
+def _decoded(name: str, data: bytes) -> bytes:
+    """Decode by a function of base64.
+
+    Its errors are raised anew: they carry its frames, and some the whole text, which may be that of a secret.
+    """
+    import base64
+
+    try:
+        decoded: bytes = getattr(base64, name)(data)
+    except (TypeError, ValueError) as error:
+        kind, told = type(error), str(error)
+    else:
+        return decoded
+    raise kind(told)
 
 
 class _Encoder(metaclass=ABCMeta):
@@ -80,9 +96,7 @@ class Base16Encoder(_Encoder):
     @staticmethod
     def decode(data: bytes) -> bytes:
         """Raises binascii.Error, a ValueError, for what is not hexadecimal in capitals."""
-        from base64 import b16decode
-
-        return b16decode(data)
+        return _decoded("b16decode", data)
 
 
 class Base32Encoder(_Encoder):
@@ -98,9 +112,7 @@ class Base32Encoder(_Encoder):
     @staticmethod
     def decode(data: bytes) -> bytes:
         """Raises binascii.Error, a ValueError, for what is no base32."""
-        from base64 import b32decode
-
-        return b32decode(data)
+        return _decoded("b32decode", data)
 
 
 class Base64Encoder(_Encoder):
@@ -116,9 +128,7 @@ class Base64Encoder(_Encoder):
     @staticmethod
     def decode(data: bytes) -> bytes:
         """Raises binascii.Error, a ValueError, for wrong padding; characters of no base64 are passed over."""
-        from base64 import b64decode
-
-        return b64decode(data)
+        return a2b_base64(data)
 
 
 class URLSafeBase64Encoder(_Encoder):
@@ -134,9 +144,7 @@ class URLSafeBase64Encoder(_Encoder):
     @staticmethod
     def decode(data: bytes) -> bytes:
         """As `Base64Encoder.decode`."""
-        from base64 import urlsafe_b64decode
-
-        return urlsafe_b64decode(data)
+        return _decoded("urlsafe_b64decode", data)
 
 
 class Encodable:

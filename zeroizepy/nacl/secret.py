@@ -106,7 +106,7 @@ class Aead(CipherBox):
             raise
 
     def encrypt(
-        self, plaintext: Secret, aad: Buffer = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
+        self, plaintext: Secret, aad: Buffer | None = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
     ) -> EncryptedMessage:
         """Encrypt a message; `aad` is authenticated with it, neither encrypted nor stored. Else as `SecretBox`."""
         if nonce is None and encoder is RawEncoder and type(plaintext) is bytes and type(aad) is bytes:
@@ -115,14 +115,19 @@ class Aead(CipherBox):
                 out = _new_bytes(EncryptedMessage, size + OVERHEAD_BYTES)
                 if not _seal(self._core, plaintext, size, aad, len(aad), _NULL, out):
                     return out
-        return self._encrypt(plaintext, aad, nonce, encoder)
+        try:
+            return self._encrypt(plaintext, aad, nonce, encoder)
+        except BaseException as error:
+            plaintext = b""
+            _lib.clear_locals(error)
+            raise
 
     def decrypt(
-        self, ciphertext: Buffer, aad: Buffer = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
+        self, ciphertext: Buffer, aad: Buffer | None = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
     ) -> bytes:
         """Authenticate and decrypt what `encrypt` made with the same `aad`. Else as `SecretBox`."""
         if nonce is None and encoder is RawEncoder and type(ciphertext) in PLAIN and type(aad) is bytes:
-            size = len(ciphertext) - OVERHEAD_BYTES
+            size = len(ciphertext) - OVERHEAD_BYTES  # type: ignore[arg-type]
             if 1 < size < SHORT_BYTES:
                 out = bytes(size)
                 if not _open(self._core, ciphertext, size + OVERHEAD_BYTES, aad, len(aad), _NULL, out):
@@ -130,7 +135,7 @@ class Aead(CipherBox):
         return self._decrypt(ciphertext, aad, nonce, encoder)
 
     def decrypt_secret(
-        self, ciphertext: Buffer, aad: Buffer = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
+        self, ciphertext: Buffer, aad: Buffer | None = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder
     ) -> SecureMemory:
         """The same into secure memory: the plaintext is at no time a Python object."""
         return self._decrypt_secret(ciphertext, aad, nonce, encoder)

@@ -59,6 +59,13 @@ class SignedMessage(bytes):
         return self[SIGNATURE_BYTES:] if part is None else part
 
 
+def _encoded(signed: SignedMessage, encoder: Encoder) -> SignedMessage:
+    if encoder is RawEncoder:
+        return signed
+    parts = encoder.encode(signed[:SIGNATURE_BYTES]), encoder.encode(signed[SIGNATURE_BYTES:])
+    return SignedMessage._from_parts(*parts, encoder.encode(bytes(signed)))
+
+
 class VerifyKey(PublicPart):
     """An Ed25519 public key, 32 bytes.
 
@@ -218,15 +225,11 @@ class SigningKey(KeyPair):
             SecureMemoryClosed: The key is gone, or was while this ran.
         """
         try:
-            signed = with_message(message, "message", self._signed)
+            return _encoded(with_message(message, "message", self._signed), encoder)
         except BaseException as error:
             message = b""
             _lib.clear_locals(error)
             raise
-        if encoder is RawEncoder:
-            return signed
-        parts = encoder.encode(signed[:SIGNATURE_BYTES]), encoder.encode(signed[SIGNATURE_BYTES:])
-        return SignedMessage._from_parts(*parts, encoder.encode(bytes(signed)))
 
     def _signed(self, source: Any) -> SignedMessage:
         size = len(source)

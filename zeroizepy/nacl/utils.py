@@ -114,11 +114,11 @@ def randombytes_deterministic(size: int, seed: Secret, encoder: Encoder = RawEnc
 
     try:
         drawn = randombytes_buf_deterministic(size, seed)
+        encoded = encoder.encode(drawn)
     except BaseException as error:
-        seed = b""
+        seed = drawn = b""
         _lib.clear_locals(error)
         raise
-    encoded = encoder.encode(drawn)
     if encoded is not drawn and encoder.__module__ == RawEncoder.__module__:
         _lib.wipe_bytes(drawn)  # This package's own encoder has not kept it.
     return encoded
