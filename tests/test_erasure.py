@@ -19,7 +19,7 @@ from support.played import report_of
 
 from zeroizepy._lib import lib
 from zeroizepy.cell import CypherCell
-from zeroizepy.chunked import EncryptedReader, EncryptedWriter, encrypt_file
+from zeroizepy.chunked import EncryptedReader, EncryptedWriter, encrypt_file, filekey
 from zeroizepy.crypto import (
     CipherText,
     CryptoKey,
@@ -34,7 +34,7 @@ from zeroizepy.durable import identity_of
 from zeroizepy.exceptions import DecryptionError, KeyErasedError, SecureMemoryClosed
 from zeroizepy.file import ShredReport, secure_delete
 from zeroizepy.json_form import from_plain, load_json
-from zeroizepy.keys import base, census, erase
+from zeroizepy.keys import base, census, erase, kwp
 from zeroizepy.keys import key as made
 from zeroizepy.memory import SecureMemory, stats
 
@@ -467,6 +467,61 @@ def test_a_copy_that_comes_too_late(call: str, monkeypatch: pytest.MonkeyPatch) 
         _ = key.get_bytes() if call == "get_bytes" else outer.wrap(key)
     assert call not in copies(receipts[0])
     outer.destroy()
+
+
+def test_a_key_file_that_comes_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is erased while it is saved is in no file that its receipt does not list."""
+    key, outer = CryptoKey.generate(), CryptoKey.generate()
+    receipts: list[ErasureReceipt] = []
+
+    def erase_first(noted: CryptoKey, *more: Any) -> Any:
+        receipts.append(cryptographic_erase_key(noted))
+        return census.note_file(noted, *more)
+
+    monkeypatch.setattr(made, "note_file", erase_first)
+    with pytest.raises(SecureMemoryClosed):
+        key.save(tmp_path / "key", wrapping_key=outer)
+    assert (copies(receipts[0]), [*tmp_path.iterdir()]) == ({}, [])
+    outer.destroy()
+
+
+@pytest.mark.parametrize("call", ["file_key", "opened_file"])
+def test_a_file_that_comes_too_late(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is derived for a file while the key is erased goes with it, though the receipt does not know of it."""
+    key, path, left = CryptoKey.generate(), tmp_path / "file", []
+    other = CryptoKey(key)
+    EncryptedWriter(path, other).close()
+
+    def erase_first(noted: CryptoKey, kind: str, file_key: Any) -> None:
+        cryptographic_erase_key(noted)
+        left.append(file_key)
+        census.note_file_key(noted, kind, file_key)
+
+    monkeypatch.setattr(filekey, "note_file_key", erase_first)
+    with pytest.raises(SecureMemoryClosed):
+        EncryptedWriter(tmp_path / "new", key) if call == "file_key" else EncryptedReader(path, key)
+    assert [lib.zpy_cell_state(each._handle) for each in left] == [lib.ZPY_WIPED]
+    other.destroy()
+
+
+@pytest.mark.parametrize("call", ["wrap", "unwrap"])
+def test_kwp_while_the_key_is_erased(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That OpenSSL has a wrapping key is in the receipt that is made at that moment."""
+    key, outer = CryptoKey.generate(), CryptoKey.generate()
+    blob = CryptoKey(outer).wrap(key, format="aes-kwp")
+    receipts: list[ErasureReceipt] = []
+    name = f"{call}_{'bytes' if call == 'wrap' else 'into'}"
+    work = getattr(kwp, name)
+
+    def erase_then(*arguments: Any) -> Any:
+        receipts.append(cryptographic_erase_key(outer))
+        return work(*arguments)
+
+    monkeypatch.setattr(kwp, name, erase_then)
+    with pytest.raises(SecureMemoryClosed):
+        _ = outer.wrap(key, format="aes-kwp") if call == "wrap" else CryptoKey.unwrap(blob, outer, format="aes-kwp")
+    assert copies(receipts[0])["kwp"] == (1, "unknown")
+    key.destroy()
 
 
 def test_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,61 @@ def test_a_key_that_was_not_inherited_has_no_fork_of_its_own(child: Child) -> No
 
 
 @pytest.mark.parametrize("length", [16, 32])
+def test_a_fork_right_after_a_key_is_made(child: Child, length: int) -> None:
+    """Another thread may fork as soon as there is a key, before its object is complete: the child has it, too."""
+    body = """
+    from zeroizepy.keys import base
+    create, generic = base._create_key, base._lib.new_handle
+    def forking(work):
+        def made(*arguments):
+            handle = work(*arguments)
+            in_child(lambda: None)
+            return handle
+        return made
+    base._create_key, base._lib.new_handle = forking(create), forking(generic)
+    key = CryptoKey.generate(int(sys.argv[1]), inherit=True)
+    base._create_key, base._lib.new_handle = create, generic
+    print(copies(cryptographic_erase_key(key)))
+    """
+    assert run(child, body, str(length)) == "[['fork', 1, 'may_remain']]\n"
+
+
+def test_a_key_that_is_erased_by_what_runs_around_a_fork(child: Child) -> None:
+    """Functions of `os.register_at_fork` may run before this library's own; the receipt has the fork all the same."""
+    code = """
+    import os
+    keys = []
+    def erase():
+        from zeroizepy import cryptographic_erase_key
+        receipt = cryptographic_erase_key(keys.pop())
+        shown = [each.count for each in receipt.copies if each.kind == "fork"]
+        os.write(1, f"{receipt.found} {shown} {receipt.condition('copies_sanitized').verdict}\\n".encode())
+    os.register_at_fork(after_in_parent=erase, after_in_child=erase)
+    from zeroizepy import CryptoKey
+    keys.append(CryptoKey.generate(inherit=True))
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+    """
+    assert child.check(code) == "live [1] not_met\n" * 2
+
+
+@pytest.mark.parametrize("inherit", [False, True])
+def test_files_that_the_parent_has_open(child: Child, tmp_path: object, inherit: bool) -> None:
+    """A child cannot wipe its parent's keys of single files, and its receipt does not say that they are wiped."""
+    body = """
+    key = CryptoKey.generate(inherit=sys.argv[2] == "True")
+    writer = EncryptedWriter(sys.argv[1] + "/file", key)
+    def work():
+        return copies(cryptographic_erase_key(key))[0]
+    print(in_child(work))
+    writer.write(b"still open")
+    writer.close()
+    """
+    assert run(child, body, str(tmp_path), str(inherit)) == "['file_key', 1, 'unknown']\n"
+
+
+@pytest.mark.parametrize("length", [16, 32])
 def test_open_files_stay_with_their_process(child: Child, tmp_path: object, length: int) -> None:
     """A child can use files of its own, and not go on with its parent's, whose nonces would be used twice."""
     body = """

@@ -121,6 +121,7 @@ class FileKey(SlottedHolder):
         self._is_native = size == 32 and lib.zpy_has_aes() == 1
         self.header = salt + commitment
         note_file_key(key, kind, self)
+        self.check()  # A key that was erased meanwhile did not know of this one.
 
     @classmethod
     def of_header(cls, key: CryptoKey, associated_data: Buffer, header: bytes) -> FileKey:

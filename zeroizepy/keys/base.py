@@ -134,6 +134,7 @@ class HeldKey(Holder):
     def _begin(self, source: Any, options: int) -> bool:
         """`_set` for AES-256 in an object without a key, where that goes well; else it tells why."""
         core = _new(_KEY)
+        forks = FORKS[0]  # Before: a fork right after it gives the key to a child.
         handle = _create_key(core, _AES_256_CORE, source, options, 0)
         if handle < 0:
             return False
@@ -141,7 +142,7 @@ class HeldKey(Holder):
         self._size = _AES_256_BYTES
         self._core = core
         self._algorithm = AES_256
-        self._forks = FORKS[0]
+        self._forks = forks
         return True
 
     def _set_from(self, data: Any, algorithm: str | None, options: int, ttl_ns: int) -> None:
@@ -160,6 +161,7 @@ class HeldKey(Holder):
             # A call in another thread may have made room for the nonce and tag of the old one.
             raise TypeError(f"this key is for {self.algorithm}; make another CryptoKey for {algorithm.name}")
         core = _new(_KEY)
+        forks = FORKS[0]  # As above.
         handle = _UNSUPPORTED
         if algorithm.core:
             handle = _create_key(core, algorithm.core, source, options & ~_POLICY_BITS, ttl_ns)
@@ -178,7 +180,7 @@ class HeldKey(Holder):
         self._core = core
         self._options = options
         self._census = None
-        self._forks = FORKS[0]
+        self._forks = forks
         self._origin = "buffer"
 
     def _wipe_source(self, data: Any) -> None:

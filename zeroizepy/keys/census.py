@@ -28,6 +28,7 @@ __all__ = [
     "NotedFile",
     "census_of",
     "erased_key_ids",
+    "forks_since",
     "has_erased",
     "is_live",
     "is_strong",
@@ -47,24 +48,37 @@ MORE = "(more)"
 MOST_ERASED = 1 << 16
 """How many names of erased keys are remembered, the last ones; they take about 10 MiB then."""
 FORKS = [0]
-"""How often `os.fork` made another process of this one, or this one of its parent."""
+"""How often `os.fork` made another process of this one, or this one of its parent; of a new key, what to count from."""
+_forks_begun = [0]
+"""Forks of which nobody has told yet: functions of others that run around a fork may erase keys, and threads may."""
 
 _lock = RLock()
 _erased: dict[bytes, bool] = {}
 """By the name of the key: whether its receipt says that no copy was left."""
 
 
-def _count_fork() -> None:
+def _begin_fork() -> None:
+    _forks_begun[0] += 1
+
+
+def _end_fork() -> None:
     FORKS[0] += 1
+    _forks_begun[0] -= 1
 
 
 def _begin_child() -> None:
     global _lock  # noqa: PLW0603 - one for the process.
     _lock = RLock()  # A thread that held it at the fork is not here to give it back.
-    _count_fork()
+    _forks_begun[0] = 0  # Nor one that was about to fork.
+    FORKS[0] += 1
 
 
-os.register_at_fork(after_in_parent=_count_fork, after_in_child=_begin_child)
+os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork, after_in_child=_begin_child)
+
+
+def forks_since(forks: int) -> int:
+    """How many forks there were since FORKS was that, those included that are under way."""
+    return FORKS[0] + _forks_begun[0] - forks
 
 
 class _Name:
@@ -116,17 +130,19 @@ class Census:
         name: The key's `key_id`, once it was asked for.
         erased: When `cryptographic_erase_key` destroyed it, or None.
         file_keys: What was derived from it for files, as long as that exists.
+        file_process: The process that `file_keys` began in, which a forked child is not; None before the first.
         files: Key files by their paths, at most MOST_DETAILS in all.
         same: Shared with the other objects of the same name.
     """
 
-    __slots__ = ("_events", "erased", "file_keys", "files", "name", "same")
+    __slots__ = ("_events", "erased", "file_keys", "file_process", "files", "name", "same")
 
     def __init__(self) -> None:
         self._events: dict[str, dict[str, Event]] = {}
         self.name: str | None = None
         self.erased: str | None = None
         self.file_keys: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.file_process: int | None = None
         self.files: dict[str, list[NotedFile]] = {}
         self.same: _Name | None = None
 
@@ -194,6 +210,8 @@ def note_file_key(key: HeldKey, kind: str, file_key: Any) -> None:
         census = census_of(key)
         census.add(kind, "", None)
         census.file_keys.add(file_key)
+        if census.file_process is None:
+            census.file_process = os.getpid()
 
 
 def note_name(key: HeldKey, name: str) -> None:

@@ -10,7 +10,7 @@ from zeroizepy._lib import lib
 from zeroizepy.shred.report import ShredReport, now_text
 from zeroizepy.slots import PEEK, open_lease
 
-from .census import FORKS, MORE, census_of, is_live, is_strong, note_erased, others_of, was_erased
+from .census import MORE, census_of, forks_since, is_live, is_strong, note_erased, others_of, was_erased
 from .receipt import Condition, CopyState, ErasureReceipt, KeyCopy
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _copies(
     if _uses_openssl(key):
         uses = key.messages + key.messages_decrypted + key.messages_refused
         yield told("openssl", uses, "", "unknown", _OPENSSL)
-    if found != "in_parent" and (forks := FORKS[0] - key._forks):
+    if found != "in_parent" and (forks := forks_since(key._forks)):
         gone = _INHERITED if key._options & lib.ZPY_INHERIT else _UNSEEN
         yield told("fork", forks, "", *(_FORKS[protection.fork] if protection is not None else gone))
     if others := others_of(key):
@@ -242,6 +242,8 @@ def _in_file(key: HeldKey, detail: str, _event: Event, removed: _Removed) -> _To
 
 
 def _of_file(key: HeldKey, _detail: str, _event: Event, _removed: object) -> _Told:
+    if census_of(key).file_process != os.getpid():
+        return "unknown", "keys of single files; of files that were open before a fork, the parent process has its own"
     if _uses_openssl(key):
         return "unknown", "keys of single files, wiped by now; OpenSSL had them on the ordinary heap"
     return "gone", "keys of single files, in locked slots, wiped by now"

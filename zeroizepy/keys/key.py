@@ -213,6 +213,7 @@ class CryptoKey(MadeKey):
             else:
                 blob = seal(wrapping_key, self, header_for_key(self))
             noted = _note_file(self, "save", path, wrapping_key)  # Before: what fails may have been written in part.
+            self._check_noted(blob)
             noted.identity = write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
         except BaseException as error:
             password = None

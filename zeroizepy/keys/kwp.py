@@ -112,9 +112,9 @@ def kwp_seal(wrapping_key: HeldKey, key: HeldKey) -> bytes:
     """The wrapped key. `CryptoKey.wrap` tells what is raised."""
     check_may_wrap(wrapping_key, key)
     _check_is_aes(wrapping_key)
-    blob = lend(wrapping_key, lambda outer: lend(key, lambda inner: wrap_bytes(outer, inner), peek=True), peek=True)
     for each in (wrapping_key, key):
-        note(each, "kwp")
+        note(each, "kwp")  # Before: a receipt that is made meanwhile must have it.
+    blob = lend(wrapping_key, lambda outer: lend(key, lambda inner: wrap_bytes(outer, inner), peek=True), peek=True)
     note(wrapping_key, "keys_wrapped")
     return blob
 
@@ -146,8 +146,8 @@ def kwp_open_into(target: SecureMemory, wrapping_key: object, blob: bytes) -> No
         else:
             wrong.append(len(data))
 
+    note(wrapping_key, "kwp")  # As above.
     is_good = lend(wrapping_key, lambda outer: unwrap_into(outer, blob, take), peek=True)
-    note(wrapping_key, "kwp")
     if not is_good:
         raise DecryptionError("wrong wrapping key, or the wrapped key was changed; AES-KWP does not tell which")
     if wrong:
