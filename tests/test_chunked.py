@@ -251,6 +251,8 @@ def test_each_file_has_its_own_salt() -> None:
 class OlderAESGCM:
     """What `cryptography` had before it wrote into buffers."""
 
+    returned: list[bytes] = []  # noqa: RUF012 - each test sets its own.
+
     def __init__(self, key: memoryview) -> None:
         self._cipher = AESGCM(key)
 
@@ -260,20 +262,40 @@ class OlderAESGCM:
 
     def decrypt(self, nonce: bytes, data: memoryview, associated_data: None) -> bytes:
         """As there."""
-        return self._cipher.decrypt(nonce, data, associated_data)
+        self.returned.append(self._cipher.decrypt(nonce, data, associated_data))
+        return self.returned[-1]
 
 
 def test_cryptography_that_only_returns_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files under 16-byte keys are the same with it, and what is not authentic is refused."""
+    """Files under 16-byte keys are the same with it, the `bytes` are zeroed, and what is not authentic is refused."""
     key, data = CryptoKey(RAW[16]), payload(2 * CHUNK + 5)
     before = seal(data, key)
     monkeypatch.setattr("cryptography.hazmat.primitives.ciphers.aead.AESGCM", OlderAESGCM)
+    returned: list[bytes] = []
+    monkeypatch.setattr(OlderAESGCM, "returned", returned)
     assert unseal(before, key) == data
+    assert returned == [bytes(CHUNK), bytes(CHUNK), bytes(5)]
     after = seal(data, key)
     with pytest.raises(DecryptionError, match="chunk 1 is not authentic"):
         unseal(after[: HEAD + SEALED] + bytes(SEALED) + after[HEAD + 2 * SEALED :], key)
     monkeypatch.undo()
     assert unseal(after, key) == data
+
+
+def test_what_openssl_needs_beside_the_key_is_zeroed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base nonce leaves its slot as `bytes`, for each batch; these hold zeros when the batch is done."""
+    key, data, kept = CryptoKey(RAW[16]), payload(3 * CHUNK), []
+    read = filekey.read_bytes
+
+    def watched(*arguments: Any) -> tuple[int, bytes]:
+        status, out = read(*arguments)
+        kept.append((out, bytes(bytearray(out))))
+        return status, out
+
+    monkeypatch.setattr(filekey, "read_bytes", watched)
+    assert unseal(seal(data, key), key) == data
+    assert {out for out, _ in kept} == {bytes(12)}
+    assert bytes(12) not in {copy for _, copy in kept}
 
 
 # ---- what must be refused ----

@@ -222,6 +222,46 @@ def test_a_name_taken_meanwhile(tmp_path: Path, plain: Path, key: CryptoKey, nam
     assert names(tmp_path) == {"plain", "target"}
 
 
+def test_what_is_not_replaced_came_meanwhile(tmp_path: Path, plain: Path, key: CryptoKey, naming: str) -> None:  # noqa: ARG001
+    """With `overwrite`, too: a link that took the name meanwhile stays, and nothing of ours does."""
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+
+    def progress(_done: int, _total: int | None) -> None:
+        target.unlink()
+        target.symlink_to("elsewhere")
+
+    with pytest.raises(FileExistsError, match="is no regular file"):
+        encrypt_file(plain, target, key, overwrite=True, progress=progress)
+    assert os.readlink(target) == "elsewhere"
+    assert names(tmp_path) == {"plain", "target"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_content_is_flushed_before_it_has_its_name(
+    tmp_path: Path,
+    plain: Path,
+    key: CryptoKey,
+    naming: str,  # noqa: ARG001
+    overwrite: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of it, and the folder afterwards: after a crash the name stands for the whole file or for what was before."""
+    target, flushed = tmp_path / "target", []
+    flush = os.fsync
+
+    def watch(fd: int) -> None:
+        status = os.fstat(fd)
+        has_name = target.exists() and (stat.S_ISDIR(status.st_mode) or target.samefile(f"/proc/self/fd/{fd}"))
+        flushed.append((stat.S_ISDIR(status.st_mode), has_name, status.st_size))
+        flush(fd)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    encrypt_file(plain, target, key, overwrite=overwrite)
+    assert flushed[0] == (False, False, target.stat().st_size)
+    assert [each[:2] for each in flushed[1:]] == [(True, True)]
+
+
 def test_no_rename_without_replacing(
     tmp_path: Path, plain: Path, key: CryptoKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

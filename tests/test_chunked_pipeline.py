@@ -119,12 +119,24 @@ class Watched(io.BytesIO):
         return super().write(data)
 
 
-def test_open_files_belong_to_the_caller(key: CryptoKey, cpus: int) -> None:  # noqa: ARG001 - the fixture acts.
-    """Only the calling thread reads and writes them."""
+def workers() -> int:
+    """How many threads for files there are."""
+    return sum(each.name == "zeroizepy-file" for each in threading.enumerate())
+
+
+def test_open_files_belong_to_the_caller(key: CryptoKey, cpus: int) -> None:
+    """Only the calling thread reads and writes them, and no thread waits to."""
     sealed, back = Watched(), Watched()
-    encrypt_file(Watched(DATA), sealed, key)
+    seen: set[int] = set()
+
+    def progress(done: int, _total: int | None) -> None:
+        if done > BATCH + 1000:  # The first batch is worked on before there are threads.
+            seen.add(workers())
+
+    encrypt_file(Watched(DATA), sealed, key, progress=progress)
     source = Watched(sealed.getvalue())
-    decrypt_file(source, back, key)
+    decrypt_file(source, back, key, progress=progress)
+    assert seen == {cpus}
     assert back.getvalue() == DATA
     assert sealed.users == source.users == back.users == {threading.get_ident()}
 
@@ -137,6 +149,29 @@ def test_nothing_behind_a_forged_chunk_is_written(folder: Path, key: CryptoKey, 
     with pytest.raises(DecryptionError, match="chunk 160 is not authentic"):
         decrypt_file(io.BytesIO(sealed), out, key)
     assert out.getvalue() == DATA[: 10 * BATCH]
+
+
+def test_the_writer_stops_at_the_first_failure(key: CryptoKey) -> None:
+    """Batches behind one that failed are not written to a new file, whatever became of them; all of them fail."""
+    written: list[int] = []
+
+    class Failing:
+        is_own = True
+
+        def write(self, data: memoryview) -> None:
+            written.append(len(data))
+            raise OSError(28, "cannot write")
+
+    line = pipeline.Pipeline(filekey.FileKey(key, b""), None, Failing(), is_sealing=True)  # type: ignore[arg-type]
+    lanes = [pipeline._Lane() for _ in range(3)]
+    for size, lane in enumerate(lanes, 1):
+        lane.size = size
+        lane.worked.put(None)
+        line._to_write.put(lane)
+    line._to_write.put(None)
+    line._write()
+    assert written == [1]
+    assert [str(lane.written.get_nowait()) for lane in lanes] == ["[Errno 28] cannot write"] * 3
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -190,10 +225,18 @@ def test_an_interrupt_while_threads_are_told_to_end(
         if done > 12 * BATCH:
             raise KeyboardInterrupt
 
+    wipe, left = filekey.Scratch.wipe, []
+
+    def watched(scratch: filekey.Scratch) -> None:
+        left.append(workers())
+        wipe(scratch)
+
     monkeypatch.setattr(pipeline, "_cpu_count", lambda: 4)
     monkeypatch.setattr(pipeline, "SimpleQueue", Interrupted)
+    monkeypatch.setattr(filekey.Scratch, "wipe", watched)
     with pytest.raises(KeyboardInterrupt):
         decrypt_file(folder / "decrypt", folder / "out", key, progress=interrupt)
+    assert set(left) == {0}
 
 
 @pytest.mark.parametrize("ending", ["well", "early"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import gc
+from contextlib import nullcontext
 from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import zeroizepy
+from zeroizepy import crypto
+from zeroizepy._lib import ffi
 from zeroizepy.cell import CypherCell
 from zeroizepy.crypto import (
     CipherText,
@@ -415,6 +418,45 @@ def test_a_failed_decrypt_into(name: Any, kind: str) -> None:
         with pytest.raises(SecureMemoryClosed, match="key is closed"):
             decrypt_into(ct, key, buffer)
         assert _content(buffer) == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("use", ["secret", "memory", "buffer"])
+def test_what_openssl_returned_is_zeroed(use: str, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL gives plaintext as `bytes`: that object holds zeros afterwards, and when an interrupt comes."""
+    key, given, memory, buffer = CryptoKey.generate(16), [], SecureMemory(40), bytearray(40)
+    run = crypto._decrypt_openssl
+
+    class Interrupted:
+        """ffi, with which nothing can be moved."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ffi, name)
+
+        def memmove(self, *_arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+    def interrupted(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    def watched(*arguments: Any) -> bytes:
+        given.append(run(*arguments))
+        assert given[0] == b"q" * 40
+        return given[0]
+
+    monkeypatch.setattr(crypto, "_decrypt_openssl", watched)
+    if fails:
+        monkeypatch.setattr(crypto, "ffi", Interrupted())
+        monkeypatch.setattr(SecureMemory, "write", interrupted)
+    sealed = encrypt_data(b"q" * 40, key)
+    with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
+        if use == "secret":
+            decrypt_secret(sealed, key).close()
+        else:
+            decrypt_into(sealed, key, memory if use == "memory" else buffer)
+    assert given == [bytes(40)]
+    memory.close()
+    key.destroy()
 
 
 def test_decrypt_into_closed_memory() -> None:

@@ -290,8 +290,10 @@ def decrypt_into(
     with _lib.as_target(buffer, size) as target:
         if not key._algorithm.core:
             plaintext = _decrypt_openssl(nonce, sealed, key, extra)
-            ffi.memmove(target, plaintext, size)
-            _lib.wipe_bytes(plaintext)
+            try:
+                ffi.memmove(target, plaintext, size)
+            finally:
+                _lib.wipe_bytes(plaintext)
             return size
         run = _decrypt_short if len(sealed) + len(extra) < _LONG_BYTES else lib.zpy_aead_decrypt
         status = run(key._core, sealed, len(sealed), extra, len(extra), nonce, target)
