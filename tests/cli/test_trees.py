@@ -108,9 +108,10 @@ def test_a_list_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPat
     with trees.keep_list(str(root.parent / "list"), (str(root),)) as more:
         outcome = trees.shred_one_tree(str(root), quiet=True, options={"passes": 1, **more})
     assert outcome.failure is not None
-    assert "no space left on device" in outcome.failure.fault
+    told = f"the list {root.parent}/list is not complete: No space left on device"
+    assert outcome.failure.fault == f"{root}: {told}"
     assert outcome.report is not None
-    assert "No space left on device" in str(outcome.report.error)
+    assert str(outcome.report.error).endswith(told)
     assert root.exists()
 
 

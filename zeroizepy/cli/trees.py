@@ -23,6 +23,8 @@ from .overwriting import verdict_style
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zeroizepy.file import ShredReport
+
     from .console import Bar
 
 __all__ = ["TreeOutcome", "confirm_trees", "keep_list", "show_tree", "shred_one_tree"]
@@ -165,7 +167,15 @@ def keep_list(target: str | None, paths: tuple[str, ...]) -> Iterator[dict[str, 
         raise errors.Failure(f"{target}: lies in {path}, which is shredded", "give a name outside of it")
     check_free(target, overwrite=None)
     with new_private_file(target) as fd:
-        yield {"on_report": lambda report: write_all(fd, list_entry(report, path))}
+
+        def add(report: ShredReport) -> None:
+            try:
+                write_all(fd, list_entry(report, path))
+            except OSError as error:
+                error.strerror = f"the list {target} is not complete: {error.strerror}"  # Not the directory's fault.
+                raise
+
+        yield {"on_report": add}
 
 
 def show_tree(output: Output, report: TreeReport) -> None:
