@@ -304,6 +304,37 @@ assert keyed.digest() == hashlib.blake2b(b"begin", key=b"key").digest()
     assert child.check(program).splitlines() == [told] * 3
 
 
+def test_a_child_of_a_thread_s_turn(child: Child) -> None:
+    """A child goes on although a thread, which is not there, held the state at the fork; handlers go on, too."""
+    program = """
+import os, signal, threading
+from zeroizepy.nacl import hashlib
+state = hashlib.blake2b(b"begin")
+held, over = threading.Event(), threading.Event()
+def hold():
+    with state._state._lock:
+        held.set()
+        over.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+pid = os.fork()
+if not pid:
+    signal.alarm(60)
+    for _ in range(2):
+        state.update(b"child")
+    assert state.copy().digest() == hashlib.blake2b(b"beginchildchild").digest()
+    os._exit(0)
+status = os.waitpid(pid, 0)[1]
+over.set()
+thread.join()
+assert status == 0, status
+with state._state._lock:
+    assert state.digest() == hashlib.blake2b(b"begin").digest()
+"""
+    child.check(program)
+
+
 def test_more_states_than_can_be_locked(child: Child) -> None:
     """Where no more can be locked they are sealed, and the digests are right."""
     program = """

@@ -225,3 +225,25 @@ def test_refusals(name: str, given_to: tuple[Any, ...]) -> None:
         told.append(caught.value)
     assert isinstance(told[1], type(told[0]))
     assert str(told[1]) == str(told[0])
+
+
+def test_signal_handlers_take_their_turn(child: Child) -> None:
+    """A handler that runs in a thread whose turn it is does not wait for it; nor does one that exports a key."""
+    child.check("""
+        import os, signal
+        from zeroizepy.nacl import _held, bindings, public
+        state = bindings.crypto_secretstream_xchacha20poly1305_state()
+        bindings.crypto_secretstream_xchacha20poly1305_init_push(state, bytes(32))
+        key = public.PrivateKey.generate()
+        sent = []
+        def handle(*_):
+            sent.append(bindings.crypto_secretstream_xchacha20poly1305_push(state, b"message"))
+            sent.append(bytes(key))
+        signal.signal(signal.SIGUSR1, handle)
+        signal.alarm(60)
+        with state._turn(), _held._process.lock:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            for _ in range(1000):
+                pass
+        assert len(sent) == 2
+    """)

@@ -383,14 +383,15 @@ def lend(data: Any, use: Callable[[memoryview], _Result], *, peek: bool = False)
         peek: Do not count an access where `data` is one of this library's own.
 
     Raises:
-        CellWipedError: The secret ended meanwhile; a result that holds a secret was wiped.
+        CellWipedError: The secret ended meanwhile; results that hold secrets, also in a tuple, were wiped.
     """
     borrow = data._peek() if peek and hasattr(data, "_peek") else data.borrow()
     with borrow as view:
         result = use(view)
     if isinstance(borrow, Borrow) and borrow.end_status:
-        if isinstance(result, Holder):
-            lib.zpy_cell_wipe(result._handle)
+        for part in result if isinstance(result, tuple) else (result,):
+            if isinstance(part, Holder):
+                lib.zpy_cell_wipe(part._handle)
         borrow.fail()
     return result
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from zeroizepy import stats
+from zeroizepy import SecureMemory, stats
 from zeroizepy.exceptions import CellExpiredError
+from zeroizepy.slots import Borrow
 
 from .lifetimes import lifetimes
 
@@ -79,3 +80,19 @@ class Boastful(bytes):
 
     def __getitem__(self, place: object) -> bytes:  # type: ignore[override]
         return b"short"
+
+
+class _LastBorrow(Borrow):
+    def __exit__(self, *error: object) -> None:
+        self._owner.close()
+        super().__exit__(*error)
+
+
+class Ending(SecureMemory):
+    """Memory that ends while it is lent, as when another thread closes it."""
+
+    def borrow(self, writable: bool = False) -> Borrow:
+        """As always, but closed when the block ends."""
+        assert not writable
+        whole = super().borrow()
+        return _LastBorrow(self, whole._fail)

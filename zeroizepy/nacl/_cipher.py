@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn
 
-    from typing_extensions import Buffer
+    from typing_extensions import Buffer, Self
 
     from ._held import Policy, Secret, Tier
     from .encoding import Encoder
@@ -55,7 +55,8 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
             self._refuse_key(None)  # As PyNaCl does, for a key of this package is of another kind.
         with_secret(key, encoder, KEY_BYTES, lambda source: self._make(source, options, ttl_ns), self._refuse_key)
 
-    def _make(self, source: Any, options: int, ttl_ns: int) -> None:
+    def _make(self, source: Any, options: int, ttl_ns: int) -> Self:
+        """Returns itself, which is wiped when what was lent ended meanwhile: perhaps the key is made of zeros."""
         core = new_core()
         handle = _lib.make_cell(
             lambda bits: int(lib.zpy_key_create(core, self._ALGORITHM, source, bits, ttl_ns)), options
@@ -63,6 +64,7 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
         if handle < 0:
             _lib.raise_status(-handle, KEY_BYTES)
         self._own(core)
+        return self
 
     def _own(self, core: Any) -> None:
         self._hold(core.cell, KEY_BYTES)

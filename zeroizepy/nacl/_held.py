@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import RLock
 from os import register_at_fork
 
 from zeroizepy import _lib
@@ -52,11 +52,12 @@ class _Exports:
     def __init__(self) -> None:
         self.count = 0
         self.are_forbidden = False
-        self.lock = allocate_lock()
+        # Signal handlers run in the thread that they interrupt, and may export, too.
+        self.lock = RLock()
 
 
 _process = _Exports()
-register_at_fork(after_in_child=lambda: setattr(_process, "lock", allocate_lock()))
+register_at_fork(after_in_child=lambda: setattr(_process, "lock", RLock()))
 
 
 def exports() -> int:

@@ -82,8 +82,11 @@ class KeyPair(SecretHolder, Encodable, StringFixer):
             return False
         return self._public_part() == other._public_part()
 
-    def _make(self, source: Any, options: int, ttl_ns: int) -> None:
-        """Make the key from 32 bytes, or from none with ZPY_RANDOM."""
+    def _make(self, source: Any, options: int, ttl_ns: int) -> Self:
+        """Make the key from 32 bytes, or from none with ZPY_RANDOM.
+
+        Returns itself, which is wiped when what was lent ended meanwhile: perhaps the key is made of zeros.
+        """
         raise NotImplementedError
 
     def _refuse(self, _size: int | None) -> NoReturn:

@@ -164,11 +164,12 @@ class PrivateKey(KeyPair):
         )
         return made
 
-    def _make(self, source: Any, options: int, ttl_ns: int) -> None:
-        self._expand(lib.ZPY_BOX_SECRET, source, options, ttl_ns)
+    def _make(self, source: Any, options: int, ttl_ns: int) -> Self:
+        return self._expand(lib.ZPY_BOX_SECRET, source, options, ttl_ns)
 
-    def _expand(self, kind: int, source: Any, options: int, ttl_ns: int) -> None:
+    def _expand(self, kind: int, source: Any, options: int, ttl_ns: int) -> Self:
         self._create(lambda bits, public: lib.zpy_box_create(kind, source, bits, ttl_ns, public), options)
+        return self
 
     def _create(
         self, make: Callable[[int, bytes], int], options: int, fail: Callable[[int], NoReturn] = _lib.raise_status

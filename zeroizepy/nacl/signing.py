@@ -186,13 +186,14 @@ class SigningKey(KeyPair):
 
         return cls._made(SigningKey, draw, tier, policy, ttl_sec)
 
-    def _make(self, source: Any, options: int, ttl_ns: int) -> None:
+    def _make(self, source: Any, options: int, ttl_ns: int) -> Self:
         self._keep(lambda bits: int(lib.zpy_sign_create(source, bits, ttl_ns)), options)
         public = bytes(KEY_BYTES)  # Filled before anybody else has seen it.
         status = lib.zpy_sign_public(self._handle, public)
         if status != lib.ZPY_OK:
             self._fail(status)
         self.verify_key = VerifyKey(public)
+        return self
 
     def _refuse(self, size: int | None) -> NoReturn:
         if size is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _thread import RLock
+from os import register_at_fork
 from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
@@ -107,6 +108,25 @@ def generichash_blake2b_salt_personal(
     return bytes(ffi.buffer(digest))
 
 
+class _Process:
+    """This process as the one that locks belong to."""
+
+    __slots__ = ("forks", "lock")
+
+    def __init__(self) -> None:
+        self.forks = 0
+        self.lock = RLock()
+
+    def begin_child(self) -> None:
+        """A thread that held a lock at the fork is not here to give it back."""
+        self.forks += 1
+        self.lock = RLock()
+
+
+_process = _Process()
+register_at_fork(after_in_child=_process.begin_child)
+
+
 class Blake2State(SlottedHolder):
     """A BLAKE2b under way, whose state rests in a slot; it has no text form, and pickling it fails.
 
@@ -114,7 +134,7 @@ class Blake2State(SlottedHolder):
         digest_size: Bytes of the digest that it will give.
     """
 
-    __slots__ = ("_lock", "_options", "digest_size")
+    __slots__ = ("_forks", "_lock", "_options", "digest_size")
 
     def __init__(self, digest_size: int) -> None:
         self._begin(digest_size, lib.ZPY_INHERIT)
@@ -124,14 +144,23 @@ class Blake2State(SlottedHolder):
         self.digest_size = digest_size
         self._options = options
         # Signal handlers run in the thread that they interrupt, and may hash, too.
-        self._lock = RLock()
+        self._lock, self._forks = RLock(), _process.forks
         self._hold(_lib.new_handle(ffi.NULL, crypto_generichash_STATEBYTES, options), crypto_generichash_STATEBYTES)
+
+    def _turn(self) -> RLock:
+        """The lock that callers take turns by; in a forked child, one of its own."""
+        if self._forks != _process.forks:
+            with _process.lock:
+                if self._forks != _process.forks:
+                    self._lock = RLock()
+                    self._forks = _process.forks
+        return self._lock
 
     def copy(self) -> Self:
         """One more, in the same state."""
         twin = type(self).__new__(type(self))
         twin._begin(self.digest_size, self._options)
-        with self._lock:
+        with self._turn():
             _check_status(lib.zpy_cell_copy(twin._handle, self._handle, crypto_generichash_STATEBYTES))
         return twin
 
@@ -147,7 +176,7 @@ class Blake2State(SlottedHolder):
 
     def _finish(self, *, keep: bool) -> bytes:
         digest = ffi.new("uint8_t[]", crypto_generichash_BYTES_MAX)
-        with self._lock:
+        with self._turn():
             _check_status(lib.zpy_hash_blake2b_finish(self._handle, digest, self.digest_size, keep))
         return bytes(ffi.buffer(digest, self.digest_size))
 
@@ -194,7 +223,7 @@ def generichash_blake2b_update(state: Blake2State, data: Secret) -> None:
     def run(source: Any) -> int:
         nonlocal began
         began = True
-        with state._lock:
+        with state._turn():
             return int(lib.zpy_hash_blake2b_update(state._handle, source, len(source)))
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import RLock
 from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy import _lib
@@ -89,7 +89,8 @@ class crypto_secretstream_xchacha20poly1305_state(SecretHolder):
         options, ttl_ns = lifetime(tier, policy, ttl_sec)
         size = crypto_secretstream_xchacha20poly1305_STATEBYTES
         self._hold(_lib.new_handle(ffi.NULL, size, options, ttl_ns), size)
-        self._lock = allocate_lock()
+        # Signal handlers run in the thread that they interrupt, and may use the stream, too.
+        self._lock = RLock()
         self._may_pull = False
 
     @property
@@ -132,13 +133,14 @@ def crypto_secretstream_xchacha20poly1305_init_push(state: _State, key: Secret) 
     """Begin to send. Returns the header, which the receiver needs first."""
     _check_state(state)
 
-    def run(key: Any) -> bytes:
+    def run(key: Any) -> tuple[bytes, _State]:
         header = bytes(crypto_secretstream_xchacha20poly1305_HEADERBYTES)  # Filled by the core.
         with state._turn():
             state._check(lib.zpy_sodium_stream_begin(state._handle, 0, key, header))
-        return header
+        return header, state
 
-    return call(run, (_KEY, key))  # type: ignore[no-any-return]
+    # With the state, so that it is wiped, too, when the key ended meanwhile: perhaps it was begun with zeros.
+    return call(run, (_KEY, key))[0]  # type: ignore[no-any-return]
 
 
 @careful
@@ -171,10 +173,11 @@ def crypto_secretstream_xchacha20poly1305_init_pull(state: _State, header: Buffe
     """Begin to receive, with the header that init_push gave."""
     _check_state(state)
 
-    def run(header: Any, key: Any) -> None:
+    def run(header: Any, key: Any) -> _State:
         with state._turn():
             state._check(lib.zpy_sodium_stream_begin(state._handle, 1, key, bytes(header)))
             state._may_pull = True
+        return state  # As in init_push.
 
     call(run, (_HEADER, header), (_KEY, key))
 
