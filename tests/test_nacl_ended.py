@@ -1,4 +1,4 @@
-"""What was made of a secret that ended meanwhile, perhaps of zeros, ends with it."""
+"""Secrets that ended meanwhile take along what was made of them, perhaps of zeros; and results that would be lost."""
 
 from __future__ import annotations
 
@@ -67,3 +67,11 @@ def test_streams() -> None:
         bindings.crypto_secretstream_xchacha20poly1305_init_pull(receiver, header, ending())
     assert sender.wiped
     assert receiver.wiped
+
+
+def test_two_keys_need_two_places() -> None:
+    """One memory for both of a session's keys is refused: both would be the same, and one lost."""
+    into = SecureMemory(32)
+    with pytest.raises(ValueError, match="into must be two objects"):
+        bindings.crypto_kx_client_session_keys(PUBLIC, SECRET, PUBLIC, into=(into, into))
+    assert into.get_bytes() == bytes(32)

@@ -91,6 +91,8 @@ def _session_keys(side: str, into: Any, *given: tuple[str, str, Any]) -> tuple[A
     if isinstance(into, SecureMemory):
         raise TypeError("into must be SecureMemory itself or two objects of it, since there are two keys")
     first, second = into if isinstance(into, tuple) else (into, into)
+    if first is second and isinstance(first, SecureMemory):
+        raise ValueError("into must be two objects: the second key would take the place of the first")
 
     def run(own_public: Any, own_secret: Any, other_public: Any) -> tuple[Any, Any]:
         keys, size = (own_public, own_secret, other_public), crypto_kx_SESSION_KEY_BYTES
