@@ -131,19 +131,19 @@ def _carry_out(run: Callable[..., None], file: str, target: str, options: dict[s
         destination = stack.enter_context(_target(target, overwrite=overwrite))
         bar = stack.enter_context(progress_bar(file, quiet=quiet or (target == _STREAM and os.isatty(1))))
         counter = _Counter(bar)
-        with _explaining(file, target) if run is decrypt_file else nullcontext():
+        with _explaining(file, target, counter) if run is decrypt_file else nullcontext():
             run(source, destination, key, associated_data=context, progress=counter, overwrite=overwrite)
         return counter.done, key.algorithm
 
 
 @contextmanager
-def _explaining(file: str, target: str) -> Iterator[None]:
+def _explaining(file: str, target: str, counter: _Counter) -> Iterator[None]:
     """Say what a failed decryption left."""
     try:
         yield
     except DecryptionError as error:
         hint = "nothing was written"
-        if target == _STREAM:
+        if target == _STREAM and counter.done:  # It counts a batch once that is written.
             hint = "what went to stdout is genuine, and only the beginning: do not use it as if it were all"
         raise Failure(f"{'stdin' if file == _STREAM else file}: {error}", hint) from None
 
