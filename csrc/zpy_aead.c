@@ -58,10 +58,24 @@ zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out)
     return draw_nonce(key, ZPY_GCM_MESSAGES, nonce_out, crypto_aead_aes256gcm_NPUBBYTES);
 }
 
-void
+/* Counted before it is known that the key outlived the call, and taken back where it did not: who ends a key and then reads its
+ * counts has all calls that gave something out. */
+static int
+count_opened(struct zpy_key *key, bool is_authentic, int (*state_of)(uint64_t cell))
+{
+    uint64_t *const count = is_authentic ? &key->decrypted : &key->refused;
+    (void) __atomic_fetch_add(count, 1, __ATOMIC_RELAXED);
+    int const state = state_of(key->cell);
+    if (state != ZPY_OK) {
+        (void) __atomic_fetch_sub(count, 1, __ATOMIC_RELAXED);
+    }
+    return state;
+}
+
+int
 zpy_key_count_decrypted(struct zpy_key *key, int is_authentic)
 {
-    (void) __atomic_fetch_add(is_authentic ? &key->decrypted : &key->refused, 1, __ATOMIC_RELAXED);
+    return count_opened(key, is_authentic != 0, zpy_cell_state);
 }
 
 /* ---- messages ---- */
@@ -141,10 +155,9 @@ zpy_key_decrypt(struct zpy_key *key, uint8_t const *sealed, size_t length, uint8
     }
     int const failed = cipher->open(bytes, &(struct zpy_message){sealed, plain_bytes, ad, ad_length, nonce, out});
     zpy_registers_clear_after_cipher();
-    status = zpy_cell_unpin(cell);
-    if (status == ZPY_OK) {
-        zpy_key_count_decrypted(key, failed == 0);
-        status = failed == 0 ? ZPY_OK : ZPY_FORGED;
+    status = count_opened(key, failed == 0, zpy_cell_unpin);
+    if (status == ZPY_OK && failed != 0) {
+        status = ZPY_FORGED;
     }
     if (status != ZPY_OK) {
         sodium_memzero(out, plain_bytes);

@@ -279,8 +279,9 @@ int zpy_key_is_supported(int algorithm);
 int64_t zpy_key_create(struct zpy_key *key_out, int algorithm, uint8_t const *bytes, uint32_t options, uint64_t ttl_ns);
 /* Draw and count a random nonce of 12 bytes for AES-GCM done elsewhere, unless the key had 2^32 already: ZPY_NONCE_LIMIT. */
 int zpy_key_draw_nonce(struct zpy_key *key, uint8_t *nonce_out);
-/* Count a decryption that was done elsewhere. */
-void zpy_key_count_decrypted(struct zpy_key *key, int is_authentic);
+/* Count a decryption that was done elsewhere. Another answer than ZPY_OK: the key ended meanwhile, it was not counted, and what
+ * came of it must not be given out. */
+int zpy_key_count_decrypted(struct zpy_key *key, int is_authentic);
 /* nonce_out: random bytes, counted; with AES-256-GCM as above. out: the length and a tag, which is last unless told above;
  * zeroed when the result is not ZPY_OK. */
 int zpy_key_encrypt(struct zpy_key *key, uint8_t const *message, size_t length, uint8_t const *ad, size_t ad_length,

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.played import report_of
 
+from zeroizepy import crypto
 from zeroizepy._lib import lib
 from zeroizepy.cell import CypherCell
 from zeroizepy.chunked import EncryptedReader, EncryptedWriter, encrypt_file, filekey
@@ -522,6 +523,31 @@ def test_kwp_while_the_key_is_erased(call: str, monkeypatch: pytest.MonkeyPatch)
         _ = outer.wrap(key, format="aes-kwp") if call == "wrap" else CryptoKey.unwrap(blob, outer, format="aes-kwp")
     assert copies(receipts[0])["kwp"] == (1, "unknown")
     key.destroy()
+
+
+@pytest.mark.parametrize("is_forged", [False, True])
+def test_a_decryption_that_is_counted_too_late(is_forged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OpenSSL: what a receipt that is made meanwhile does not count is not given out."""
+    key, receipts = CryptoKey.generate(16), []
+    sealed = encrypt_data(b"message", key)
+    if is_forged:
+        sealed = CipherText(sealed.nonce, bytes(len(sealed.ciphertext)))
+
+    class Core:
+        """The core, in which the key is erased before a decryption is counted."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def zpy_key_count_decrypted(self, *arguments: Any) -> Any:
+            receipts.append(cryptographic_erase_key(key))
+            return lib.zpy_key_count_decrypted(*arguments)
+
+    monkeypatch.setattr(crypto, "lib", Core())
+    with pytest.raises(SecureMemoryClosed):
+        decrypt_data(sealed, key)
+    counts = [(each.messages_decrypted, each.messages_refused) for each in receipts]
+    assert (counts, key.messages_decrypted, key.messages_refused) == ([(0, 0)], 0, 0)
 
 
 def test_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -341,16 +341,21 @@ def _decrypt_openssl(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) 
         try:
             plaintext = AESGCM(view).decrypt(nonce, sealed, extra)
         except InvalidTag:
-            _check_whole(key)
-            lib.zpy_key_count_decrypted(key._core, 0)
+            _count_decrypted(key, is_authentic=False)
             raise DecryptionError("Invalid ciphertext or authentication failed") from None
         try:
-            _check_whole(key)
+            _count_decrypted(key, is_authentic=True)
         except BaseException:
             _lib.wipe_bytes(plaintext)
             raise
-    lib.zpy_key_count_decrypted(key._core, 1)
     return plaintext
+
+
+def _count_decrypted(key: CryptoKey, *, is_authentic: bool) -> None:
+    """As `_check_whole`; a receipt that is made meanwhile counts what is given out."""
+    status = lib.zpy_key_count_decrypted(key._core, is_authentic)
+    if status != lib.ZPY_OK:
+        fail_key(status)
 
 
 def _check_whole(key: CryptoKey) -> None:
