@@ -110,9 +110,9 @@ class HeldKey(Holder):
                 and inherit is False
                 and wipe_source is False
                 and not self._handle
-                and self._begin(key_bytes, 0)
             ):
-                return  # The common case, in which there is nothing to check. Why it failed is found out below.
+                self._begin(key_bytes, 0)  # The common case, in which there is nothing to check.
+                return
             options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
             check_flag(wipe_source, "wipe_source")
             if algorithm is None and isinstance(key_bytes, HeldKey):
@@ -131,19 +131,19 @@ class HeldKey(Holder):
             _lib.clear_locals(error)
             raise
 
-    def _begin(self, source: Any, options: int) -> bool:
-        """`_set` for AES-256 in an object without a key, where that goes well; else it tells why."""
+    def _begin(self, source: Any, options: int) -> None:
+        """`_set` for AES-256 in an object without a key, where nothing goes wrong; else `_set` sees to it."""
         core = _new(_KEY)
-        forks = FORKS[0]  # Before: a fork right after it gives the key to a child.
         handle = _create_key(core, _AES_256_CORE, source, options, 0)
         if handle < 0:
-            return False
+            self._set(source, AES_256, options, 0, refused=handle)
+            self._origin = "bytes"
+            return
         self._handle = handle
         self._size = _AES_256_BYTES
         self._core = core
         self._algorithm = AES_256
-        self._forks = forks
-        return True
+        self._forks = FORKS[0]
 
     def _set_from(self, data: Any, algorithm: str | None, options: int, ttl_ns: int) -> None:
         if can_borrow(data):
@@ -156,7 +156,8 @@ class HeldKey(Holder):
         with _lib.as_buffer(data, "key_bytes") as source:
             self._set(source, algorithm_for(len(source), algorithm), options, ttl_ns)
 
-    def _set(self, source: Any, algorithm: Algorithm, options: int, ttl_ns: int) -> None:
+    def _set(self, source: Any, algorithm: Algorithm, options: int, ttl_ns: int, *, refused: int = 0) -> None:
+        """Make the key; `refused` is what the core answered already, for a caller that tried."""
         if self._handle and self._algorithm.name != algorithm.name:
             # A call in another thread may have made room for the nonce and tag of the old one.
             raise TypeError(f"this key is for {self.algorithm}; make another CryptoKey for {algorithm.name}")
@@ -164,7 +165,7 @@ class HeldKey(Holder):
         forks = FORKS[0]  # As above.
         handle = _UNSUPPORTED
         if algorithm.core:
-            handle = _create_key(core, algorithm.core, source, options & ~_POLICY_BITS, ttl_ns)
+            handle = refused or _create_key(core, algorithm.core, source, options & ~_POLICY_BITS, ttl_ns)
             if handle == _LOCK_LIMIT:
                 handle = _lib.seal_instead(partial(_create_again, core, algorithm.core, source, ttl_ns), options)
         if handle == _UNSUPPORTED and algorithm.is_aes:
@@ -217,8 +218,9 @@ class HeldKey(Holder):
         """
         key = cls.__new__(cls)
         is_plain = length is None and algorithm is None and tier == "packed" and policy is None and ttl_sec is None
-        is_plain = is_plain and inherit is False
-        if not (is_plain and key._begin(_NULL, _RANDOM)):
+        if is_plain and inherit is False:
+            key._begin(_NULL, _RANDOM)
+        else:
             chosen = chosen_algorithm(length, algorithm)
             key._set(_NULL, chosen, option_bits(tier, policy, inherit) | _RANDOM, _lib.ttl_nanoseconds(ttl_sec))
         key._origin = "generated"
