@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pynacl import Boastful
+from support.pynacl import Boastful, cells_now
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed
 from zeroizepy.nacl import encoding, exceptions, exports
@@ -118,3 +118,31 @@ def test_none_for_associated_data_is_none() -> None:
     for sealed in (ours.encrypt(b"message", None), peer.encrypt(b"message", None)):
         assert ours.decrypt(sealed, None) == peer.decrypt(bytes(sealed), None) == b"message"
         assert ours.decrypt_secret(sealed, None).get_bytes() == b"message"
+
+
+@BOXES
+def test_refused_messages_leave_no_memory(name: str) -> None:
+    """decrypt_secret closes what it made when the message is forged, also while the error is kept."""
+    box = OURS[name](os.urandom(32))
+    sealed = box.encrypt(b"message")
+    before = cells_now()
+    with pytest.raises(exceptions.CryptoError) as kept:
+        box.decrypt_secret(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    assert kept.value.__traceback__ is not None
+    assert cells_now() == before
+
+
+@pytest.mark.parametrize("form", ["Hex", "Base16", "Base32", "Base64", "URLSafeBase64"])
+def test_decoded_keys_are_wiped(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this package's encoders made of a key's text is zeros once the key is in its slot."""
+    encoder, key, made = getattr(encoding, f"{form}Encoder"), os.urandom(32), []
+    decode = encoder.decode
+
+    def keep(text: bytes) -> bytes:
+        made.append(decode(text))
+        assert made[-1] == key
+        return made[-1]
+
+    monkeypatch.setattr(encoder, "decode", staticmethod(keep))
+    SecretBox(encoder.encode(key), encoder)
+    assert made == [bytes(32)]

@@ -70,11 +70,11 @@ def exports() -> int:
 
 
 def forbid_export() -> None:
-    """From now on, for good, in this process and its later children, keys do not leave their slots as `bytes`.
+    """From now on, for good, in this process and its later children, keys refuse to be made `bytes`.
 
     `bytes(key)`, `key.encode()` and `box.shared_key()` raise ExportForbiddenError. Keys are still used by pointer, and
-    lent by `borrow()`. This keeps honest code from making copies; code that means harm in the same process can read all
-    memory of it.
+    lent by `borrow()`, and what functions of `bindings` and `pwhash` make of them is bytes without an `into`. This
+    keeps honest code from making copies; code that means harm in the same process can read all memory of it.
     """
     _process.are_forbidden = True
 
