@@ -382,6 +382,29 @@ def test_the_verdict_rests_on_no_words(tmp_path: Path, monkeypatch: pytest.Monke
     assert (copies(receipt)["save"], sanitized(receipt)) == ((1, "gone"), "unknown")
 
 
+@pytest.mark.filterwarnings("ignore:old bytes")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verified": False},
+        {"dry_run": True},
+        {"error": "cannot be read"},
+        {"skipped_bytes": 512},
+        {"reasons": ("interrupted",)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_report_that_contradicts_its_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """A key file is gone by the verdict and by everything else in the report, or it may remain."""
+    good = report_of("overwritten_verified", tmp_path, monkeypatch)
+    key, path = saved(tmp_path)
+    report = replace(removing(good, path), **change)
+    path.unlink()
+    assert copies(cryptographic_erase_key(key, copies_removed=[report]))["save"] == (1, "may_remain")
+
+
 @pytest.mark.parametrize("reported", [(), (0,), (1,), (0, 1)])
 def test_a_file_that_was_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: tuple[int, ...]) -> None:
     """Each of two files that had the same name wants a report of its own, in whatever order they come."""
