@@ -245,6 +245,36 @@ def test_a_shred_that_fails(
     assert (tmp_path / "back").read_bytes() == CONTENT
 
 
+def test_what_was_compared_is_zeroed(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The buffers with the original and with the decrypted copy."""
+    fill, seen = erasure._fill, []
+
+    def watched(file: Any, buffer: bytearray) -> int:
+        got = fill(file, buffer)
+        seen.append((buffer, bytes(buffer)))
+        return got
+
+    monkeypatch.setattr(erasure, "_fill", watched)
+    crypto_shred_file(path, dst=tmp_path / "copy")
+    assert any(any(content) for _, content in seen)
+    assert not any(any(buffer) for buffer, _ in seen)
+
+
+def test_a_shred_that_fails_leaves_no_key(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a store: the failure is told as it was, and the key is erased all the same; nothing opens the copy."""
+    erased = erased_key_ids()
+
+    def fail(*_arguments: object, dry_run: bool = False, **_more: object) -> None:
+        if not dry_run:
+            raise OSError(5, "cannot write")
+
+    monkeypatch.setattr(erasure, "secure_delete", fail)
+    with pytest.raises(OSError, match="cannot write"):
+        crypto_shred_file(path, dst=tmp_path / "copy")
+    assert (tmp_path / "copy").exists()
+    assert len(erased_key_ids() - erased) == 1
+
+
 def test_refusals(path: str, tmp_path: Path, store: DirectoryKeyStore) -> None:
     """Nothing is made for what is missing, no file, a link, has other names, or whose copy has no place."""
     os.symlink(path, tmp_path / "link")

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding, 
 
 from zeroizepy.audit import verify
 from zeroizepy.certificate import verify_receipt
+from zeroizepy.cli import key_openers
 from zeroizepy.crypto import CryptoKey
 from zeroizepy.erasure import KeyFileErasure
 from zeroizepy.json_form import from_plain, load_json
@@ -33,6 +34,18 @@ def keys(tmp_path: Path) -> Path:
         (tmp_path / name).write_bytes(content)
         (tmp_path / name).chmod(0o600)
     return tmp_path
+
+
+def test_a_password_is_wiped_after_its_use() -> None:
+    """What a descriptor gave stands in a cell for as long as it is needed."""
+    ours, theirs = os.pipe()
+    os.write(theirs, b"a password\n")
+    os.close(theirs)
+    with key_openers.opener(None, None, ours, ask=False) as given:
+        cell = given["password"]
+        assert cell.verify(b"a password")
+    os.close(ours)
+    assert cell.wiped
 
 
 def good(result: Any) -> str:

@@ -8,8 +8,10 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.progress import TimeRemainingColumn, TransferSpeedColumn
 
 from zeroizepy import CryptoKey, decrypt_file, encrypt_file
+from zeroizepy.cli import console
 from zeroizepy.cli.errors import Failure
 from zeroizepy.cli.keys import load_key
 
@@ -222,6 +224,15 @@ def test_progress_bar_on_a_terminal(terminal: Terminal, key: Path, tmp_path: Pat
     status, shown = terminal("encrypt", "big", "--key", key.name)
     assert status == 0
     assert "━".encode() in shown
+
+
+def test_the_bar_has_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside how much is done."""
+    monkeypatch.setattr(console, "_is_live", lambda _quiet: True)
+    with console.progress_bar("file", quiet=False) as bar:
+        assert bar is not None
+        columns = [type(each) for each in bar._progress.columns]
+    assert {TransferSpeedColumn, TimeRemainingColumn} <= {*columns}
 
 
 @pytest.mark.parametrize("command", ["encrypt", "decrypt"])
