@@ -105,6 +105,22 @@ def test_options_reach_the_library(run_script: Callable[..., subprocess.Complete
     assert run_script(preparation, "wipe-free", "d").stdout == f"d {usual}\n"
 
 
+def test_a_trim_that_is_refused(run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """It was asked for, so it is an error, also with --quiet, and the report of the filling comes all the same."""
+    preparation = """
+        import errno
+        import zeroizepy.shred.freespace
+        def refuse(directory):
+            raise OSError(errno.EPERM, "refused")
+        zeroizepy.shred.freespace.trim = refuse
+    """
+    done = run_script(preparation, "wipe-free", str(tmp_path), "--limit=64K", "--trim")
+    assert (done.returncode, "trimmed" in done.stdout) == (1, True)
+    assert "was filled, but not trimmed: Operation not permitted" in done.stderr
+    assert run_script(preparation, "wipe-free", str(tmp_path), "--limit=64K", "--trim", "--quiet").returncode == 1
+    assert run_script(preparation, "wipe-free", str(tmp_path), "--limit=64K", "--quiet").returncode == 0
+
+
 def test_reserve_beyond_what_is_free(cli: Cli) -> None:
     """Nothing is written, and the reason is given."""
     assert "until the reserve was reached" in cli("wipe-free", ".", "--reserve=900T").out

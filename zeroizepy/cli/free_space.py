@@ -112,7 +112,8 @@ def wipe_free_command(
     While it is full, other programs cannot write there: --reserve leaves them room.
     Ctrl-C and even a kill give the space back; a kill during --inodes leaves a folder
     .zeroizepy-inodes-* in DIR, which the next run removes. SIZE is in bytes, or with
-    K, M, G or T in units of 1024. Exit status: 0 done, 1 failed, 130 interrupted.
+    K, M, G or T in units of 1024. Exit status: 0 done, 1 failed (also when
+    only --trim did), 130 interrupted.
 
     Not covered: the rest of the last block of each file, names in folders that still exist, the journal, blocks that
     the file system keeps for itself (and, unless run by root, for root), snapshots, and what the device keeps to
@@ -145,5 +146,10 @@ def wipe_free_command(
         output.document(report.to_dict())
     elif report is not None and not quiet and failure is None:
         _show(output, report, reserve or 0, limit)
+    if failure is None and report is not None and report.trim_error is not None:
+        failure = errors.Failure(
+            f"{directory}: the free space was filled, but not trimmed: {report.trim_error}",
+            "run it as root, on a device that takes discards, or leave --trim away",
+        )
     status = 0 if failure is None else errors.report(failure)
     return status if output.failure is None else max(status, errors.report(output.failure))
