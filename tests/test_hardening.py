@@ -16,7 +16,7 @@ from support.children import Child, backing_names, need_core_files
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's prctl and /proc")
 
 PRELUDE = """
-import json, os, resource, signal, sys, threading
+import json, os, resource, signal, sys, threading, time
 from zeroizepy import process
 from zeroizepy._lib import lib
 from zeroizepy.memory import stats
@@ -171,6 +171,8 @@ print(status("NoNewPrivs"), status("NoNewPrivs", thread.native_id), part.done, p
 print(part)
 end.set()
 thread.join()
+while os.path.exists(f"/proc/self/task/{thread.native_id}"):  # The kernel may take a moment longer than Python.
+    time.sleep(0.001)
 print(process.set_no_new_privileges().done)
 """
     if "NoNewPrivs:\t0" not in Path("/proc/self/status").read_text():
