@@ -43,6 +43,7 @@ __all__ = ["Box", "EncryptedMessage", "PrivateKey", "PublicKey", "SealedBox", "S
 SEAL_BYTES = constant("crypto_box_SEALBYTES")
 """What a sealed message is longer than its plaintext: a public key and a tag."""
 _NOTHING = ffi.NULL
+_share, _LOCK_LIMIT, _POLICY_BITS = lib.zpy_box_share, -lib.ZPY_LOCK_LIMIT, _lib.POLICY_BITS
 
 
 class PublicKey(PublicPart):
@@ -67,8 +68,11 @@ class PublicKey(PublicPart):
 
 def _bytes_of(key: PublicKey) -> bytes:
     """A public key's bytes, for the core, which reads 32; a subclass may have others."""
-    raw = public_bytes(bytes(key), "public key")
-    exc.ensure(len(raw) == KEY_BYTES, "Invalid public key", raising=exc.ValueError)
+    raw = key._public_key if type(key) is PublicKey else bytes(key)
+    if type(raw) is not bytes:
+        raw = public_bytes(raw, "public key")
+    if len(raw) != KEY_BYTES:
+        raise exc.ValueError("Invalid public key")
     return raw
 
 
@@ -228,9 +232,9 @@ class Box(SalsaBox):
             raise exc.TypeError("Box must be created from a PrivateKey and a PublicKey")
         options, ttl_ns = lifetime(tier, policy, ttl_sec)
         core, peer = new_core(), _bytes_of(public_key)
-        handle = _lib.make_cell(
-            lambda bits: int(lib.zpy_box_share(core, private_key._handle, peer, bits, ttl_ns)), options
-        )
+        handle = _share(core, private_key._handle, peer, options & ~_POLICY_BITS, ttl_ns)
+        if handle == _LOCK_LIMIT:
+            handle = _lib.seal_instead(lambda bits: int(_share(core, private_key._handle, peer, bits, ttl_ns)), options)
         if handle == -lib.ZPY_INVALID:
             raise exc.RuntimeError("Unexpected library error")
         if handle < 0:
