@@ -32,7 +32,6 @@ __all__ = [
     "POLICY_BITS",
     "STRICT",
     "as_buffer",
-    "as_target",
     "clear_locals",
     "core",
     "encode_text",
@@ -374,24 +373,6 @@ def as_buffer(data: Any, name: str) -> Any:
         remedy = "; use .encode()" if isinstance(data, str) else ""
         kind = type(data).__name__
         raise TypeError(f"{name} must be a contiguous bytes-like object, not {kind}{remedy}") from None
-
-
-def as_target(buffer: Any, size: int) -> Any:
-    """The same of a writable buffer that so many bytes fit into.
-
-    Raises:
-        TypeError: Not a writable contiguous buffer.
-        ValueError: Too short.
-    """
-    target = as_buffer(buffer, "buffer")
-    is_readonly = memoryview(buffer).readonly
-    if not is_readonly and len(target) >= size:
-        return target
-    room = len(target)
-    ffi.release(target)
-    if is_readonly:
-        raise TypeError(f"buffer must be writable; {type(buffer).__name__} is not")
-    raise ValueError(f"buffer of {room} bytes is too short for {size}")
 
 
 def wipe_bytes(data: bytes) -> None:

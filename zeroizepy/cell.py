@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 from . import _lib
 from ._lib import lib
+from .buffers import as_target
 from .loaders import reads_from
 from .slots import (
     PEEK,
@@ -225,7 +226,7 @@ class CypherCell(FromSources):
             ValueError: Too short; nothing was copied and no access counted.
             CellWipedError, CellExpiredError: As `reveal`.
         """
-        with _lib.as_target(buffer, self._size) as target:
+        with as_target(buffer, self._size) as target:
             status = _lib.core(self._size, "take")(self._handle, target, self._size)
         if status != lib.ZPY_OK:
             _lib.raise_status(status)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import _lib
 from ._lib import ffi, lib
+from .buffers import as_target, public_bytes
 from .exceptions import DecryptionError
 from .keys import CryptoKey, fail_key
 from .keys.census import erased_key_ids, refuse_erased
@@ -71,14 +72,8 @@ _ZERO = b"\0"
 long one come from the kernel."""
 
 
-def _public_bytes(data: Any, name: str) -> bytes:
-    """What is no secret (nonce, ciphertext, associated data) as bytes; copied where it is something else."""
-    if type(data) is bytes:
-        return data
-    if data is None:
-        return b""
-    with _lib.as_buffer(data, name) as source:
-        return bytes(ffi.buffer(source))
+def _extra_bytes(associated_data: Any) -> bytes:
+    return b"" if associated_data is None else public_bytes(associated_data, "associated_data")
 
 
 def _refuse_key(key: object) -> NoReturn:
@@ -126,7 +121,7 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
                 if status:
                     _fail(status, key)
                 return _new_tuple(CipherText, (nonce, out))
-        return _encrypt_any(plaintext, key, _public_bytes(associated_data, "associated_data"))
+        return _encrypt_any(plaintext, key, _extra_bytes(associated_data))
     except BaseException as error:
         plaintext = b""
         _lib.clear_locals(error)
@@ -169,11 +164,7 @@ def _check_ciphertext(ct: object, key: object) -> tuple[bytes, bytes]:
     if not isinstance(key, CryptoKey):
         _refuse_key(key)
     nonce, sealed = ct
-    if type(nonce) is not bytes or type(sealed) is not bytes:
-        for name, part in (("ct.nonce", nonce), ("ct.ciphertext", sealed)):
-            if part is None:
-                raise TypeError(f"{name} must be a contiguous bytes-like object, not NoneType")
-        nonce, sealed = _public_bytes(nonce, "ct.nonce"), _public_bytes(sealed, "ct.ciphertext")
+    nonce, sealed = public_bytes(nonce, "ct.nonce"), public_bytes(sealed, "ct.ciphertext")
     algorithm = key._algorithm
     if len(nonce) != algorithm.nonce_bytes:
         raise ValueError(f"ct.nonce must be {algorithm.nonce_bytes} bytes, not {len(nonce)}, for {algorithm.name}")
@@ -219,7 +210,7 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
                     _fail(status, key)
                 return plaintext
     nonce, sealed = _check_ciphertext(ct, key)
-    return _decrypt(nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
+    return _decrypt(nonce, sealed, key, _extra_bytes(associated_data))
 
 
 def _decrypt(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> bytes:
@@ -246,7 +237,7 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     nonce, sealed = _check_ciphertext(ct, key)
     memory = SecureMemory(len(sealed) - key._algorithm.tag_bytes)
     try:
-        _decrypt_into(memory, nonce, sealed, key, _public_bytes(associated_data, "associated_data"))
+        _decrypt_into(memory, nonce, sealed, key, _extra_bytes(associated_data))
     except BaseException:
         memory.close()
         raise
@@ -280,14 +271,14 @@ def decrypt_into(
     threads that look at it before this returns, when what stands there may not be authentic.
     """
     nonce, sealed = _check_ciphertext(ct, key)
-    extra = _public_bytes(associated_data, "associated_data")
+    extra = _extra_bytes(associated_data)
     size = len(sealed) - key._algorithm.tag_bytes
     if isinstance(buffer, SecureMemory):
         if len(buffer) < size:
             raise ValueError(f"buffer of {len(buffer)} bytes is too short for {size}")
         _decrypt_into(buffer, nonce, sealed, key, extra)
         return size
-    with _lib.as_target(buffer, size) as target:
+    with as_target(buffer, size) as target:
         if not key._algorithm.core:
             plaintext = _decrypt_openssl(nonce, sealed, key, extra)
             try:

@@ -10,15 +10,15 @@ from ._lib import ffi, lib
 from .cell import CypherCell
 from .durable import new_private_file, open_private_file
 from .exceptions import SignatureError
-from .slots import Holder, SlottedHolder, can_borrow, lend, option_bits, protection_of
+from .lifecycle import WipeableKey
+from .slots import Holder, SlottedHolder, can_borrow, lend, option_bits
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Literal
 
     from typing_extensions import Buffer, Self
 
-    from .values import Borrowable, Protection
+    from .values import Borrowable
 
 __all__ = ["PUBLIC_BYTES", "SEED_BYTES", "SIGNATURE_BYTES", "SigningKey", "verify_signature"]
 
@@ -29,11 +29,7 @@ SIGNATURE_BYTES = 64
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-def _fail_key(status: int) -> NoReturn:
-    _lib.raise_closed(status, "signing key")
-
-
-class SigningKey(SlottedHolder):
+class SigningKey(WipeableKey, SlottedHolder):
     """An Ed25519 key in one locked slot: made by `generate`, `from_seed` or `load`, wiped by `close` or a `with` block.
 
     The seed and the public key (64 bytes) lie in the slot. libsodium signs from there; what it leaves on the stack and
@@ -43,6 +39,9 @@ class SigningKey(SlottedHolder):
     """
 
     __slots__ = ()
+
+    def _fail(self, status: int) -> NoReturn:
+        _lib.raise_closed(status, "signing key")
 
     def __init__(self) -> None:
         raise TypeError("a SigningKey is made by SigningKey.generate(), from_seed(seed) or load(path)")
@@ -149,14 +148,14 @@ class SigningKey(SlottedHolder):
         Does not reach: the name, in a folder that may not be read and where the file system cannot flush folders.
         """
         if self.wiped:
-            _fail_key(lib.zpy_cell_state(self._handle))
+            self._fail(lib.zpy_cell_state(self._handle))
         with new_private_file(os.fsdecode(path)) as fd:
             status = lib.zpy_sink_write(self._handle, SEED_BYTES, fd)
             if status == lib.ZPY_SYSTEM:
                 number = _lib.system_error_number()
                 raise OSError(number, os.strerror(number))
             if status != lib.ZPY_OK:
-                _fail_key(status)
+                self._fail(status)
 
     @property
     def public_key(self) -> bytes:
@@ -168,7 +167,7 @@ class SigningKey(SlottedHolder):
         out = bytes(PUBLIC_BYTES)  # Filled before anybody else has seen it.
         status = lib.zpy_sign_public(self._handle, out)
         if status != lib.ZPY_OK:
-            _fail_key(status)
+            self._fail(status)
         return out
 
     def sign(self, message: Buffer | Borrowable) -> bytes:
@@ -193,46 +192,8 @@ class SigningKey(SlottedHolder):
             out = bytes(SIGNATURE_BYTES)  # Filled before anybody else has seen it.
             status = lib.zpy_sign_detached(self._handle, source, len(source), out)
         if status != lib.ZPY_OK:
-            _fail_key(status)
+            self._fail(status)
         return out
-
-    @property
-    def wiped(self) -> bool:
-        """Whether the key is gone."""
-        return bool(lib.zpy_cell_state(self._handle) != lib.ZPY_OK)
-
-    @property
-    def protection(self) -> Protection:
-        """What the system calls granted.
-
-        Raises:
-            SecureMemoryClosed: The key is closed.
-        """
-        status, protection = protection_of(self._handle)
-        if protection is None:
-            _fail_key(status)
-        return protection
-
-    def wipe(self) -> None:
-        """Zero the key now. Harmless when it already was; safe from any thread.
-
-        A call that is signing in another thread raises instead of giving a signature.
-        """
-        status = self._drop()
-        if status != lib.ZPY_OK:
-            _lib.raise_status(status)
-
-    close = wipe
-
-    def __enter__(self) -> Self:
-        if self.wiped:
-            _fail_key(lib.zpy_cell_state(self._handle))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.wipe()
 
 
 def _check_length(found: int, wanted: int, name: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
+from zeroizepy.buffers import public_bytes
 from zeroizepy.slots import can_borrow, lend
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from zeroizepy.memory import SecureMemory
     from zeroizepy.values import Borrowable
 
-__all__ = ["MEMLIMIT", "OPSLIMIT", "SALT_BYTES", "check_limits", "public_bytes", "salt_or_new", "stretch_into"]
+__all__ = ["MEMLIMIT", "OPSLIMIT", "SALT_BYTES", "check_limits", "salt_or_new", "stretch_into"]
 
 SALT_BYTES = 16
 OPSLIMIT = 3
@@ -26,16 +27,6 @@ _LEAST_WORK_BYTES = 35 * 1024 * 1024
 _MOST_PASSES = (1 << 32) - 1
 _MOST_PASSWORD_BYTES = (1 << 32) - 1
 _MOST_BYTES = ((1 << 32) - 1) * 1024
-
-
-def public_bytes(data: Any, name: str) -> bytes:
-    """What is no secret, as bytes.
-
-    Raises:
-        TypeError: Not bytes-like.
-    """
-    with _lib.as_buffer(data, name) as source:
-        return bytes(_lib.ffi.buffer(source))
 
 
 def salt_or_new(salt: Buffer | None) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
+from zeroizepy.buffers import public_bytes
 from zeroizepy.exceptions import DecryptionError
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import check_flag, option_bits
@@ -14,7 +15,7 @@ from zeroizepy.slots import check_flag, option_bits
 from .algorithms import algorithm_for
 from .base import fail_key
 from .census import NotedFile, has_erased, note, note_file, refuse_erased
-from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new
+from .derive import MEMLIMIT, OPSLIMIT, check_limits, salt_or_new
 from .file import check_free, read_key_file, write_key_file
 from .kwp import key_length, kwp_open_into, kwp_seal
 from .made import MadeKey

@@ -7,13 +7,14 @@ from weakref import ref
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
+from zeroizepy.buffers import public_bytes
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import lend, option_bits
 
 from .algorithms import chosen_algorithm
 from .base import HeldKey, fail_key
 from .census import is_strong, note
-from .derive import MEMLIMIT, OPSLIMIT, check_limits, public_bytes, salt_or_new, stretch_into
+from .derive import MEMLIMIT, OPSLIMIT, check_limits, salt_or_new, stretch_into
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self

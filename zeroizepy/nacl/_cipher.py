@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.buffers import public_bytes
 from zeroizepy.memory import SecureMemory
 
 from . import exceptions as exc
 from ._constants import constants
-from ._held import SecretHolder, lifetime, new_core, public_bytes, with_message, with_secret
+from ._held import SecretHolder, lifetime, new_core, with_message, with_secret
 from .encoding import Encodable, RawEncoder
 from .utils import EncryptedMessage, StringFixer
 
@@ -47,6 +48,22 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
     _FORGED: ClassVar[str] = "Decryption failed. Ciphertext failed verification"
     _core: Any = _NO_CORE
     """A struct zpy_key; without a key one that every call refuses."""
+
+    def __init__(
+        self,
+        key: Secret,
+        encoder: Encoder = RawEncoder,
+        *,
+        tier: Tier = "packed",
+        policy: Policy = None,
+        ttl_sec: float | None = None,
+    ) -> None:
+        try:
+            self._take(key, encoder, tier, policy, ttl_sec)
+        except BaseException as error:
+            key = b""
+            _lib.clear_locals(error)
+            raise
 
     def _take(self, key: Secret, encoder: Encoder, tier: Tier, policy: Policy, ttl_sec: float | None) -> None:
         """Copy the key into a slot of its own."""
@@ -87,10 +104,7 @@ class CipherBox(SecretHolder, Encodable, StringFixer):
             _check_nonce(nonce)
         extra = _extra_bytes(aad)
         message = with_message(plaintext, "plaintext", lambda source: _seal(self, source, extra, nonce))
-        if encoder is RawEncoder:
-            return message
-        parts = encoder.encode(message[:NONCE_BYTES]), encoder.encode(message[NONCE_BYTES:])
-        return EncryptedMessage._from_parts(*parts, encoder.encode(bytes(message)))
+        return message._encoded(encoder)
 
     def _decrypt(self, ciphertext: Any, aad: Any, nonce: Any, encoder: Encoder) -> bytes:
         sealed, nonce, size = _split(ciphertext, nonce, encoder)

@@ -7,7 +7,9 @@ from os import register_at_fork
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
-from zeroizepy.slots import PEEK, Borrow, Holder, can_borrow, lend, option_bits, protection_of, read_bytes, seconds_left
+from zeroizepy.buffers import is_bytes
+from zeroizepy.lifecycle import WipeableKey
+from zeroizepy.slots import PEEK, Borrow, Holder, can_borrow, lend, option_bits, read_bytes, seconds_left
 
 from . import exceptions as exc
 from .encoding import RawEncoder
@@ -17,12 +19,11 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any, Literal, NoReturn, TypeVar
 
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
-    from zeroizepy.values import Borrowable, Protection
+    from zeroizepy.values import Borrowable
 
     from .encoding import Encoder
 
@@ -36,9 +37,7 @@ __all__ = [
     "SecretHolder",
     "exports",
     "forbid_export",
-    "is_bytes",
     "lifetime",
-    "public_bytes",
     "with_message",
     "with_secret",
 ]
@@ -133,17 +132,6 @@ def with_secret(
         return use(source)
 
 
-def is_bytes(data: Any) -> bool:
-    """Whether these are bytes that the core can be given as they are: len() and slices tell what is there.
-
-    A subclass may tell anything, and the core would read beyond it.
-    """
-    kind = type(data)
-    if kind is bytes:
-        return True
-    return issubclass(kind, bytes) and kind.__len__ is bytes.__len__ and kind.__getitem__ is bytes.__getitem__
-
-
 def with_message(message: Any, name: str, use: Callable[[Any], _Result]) -> _Result:
     """Hand a message to a function as something that cffi takes for a pointer, without a copy.
 
@@ -163,19 +151,7 @@ def with_message(message: Any, name: str, use: Callable[[Any], _Result]) -> _Res
         return use(source)
 
 
-def public_bytes(data: Any, name: str) -> bytes:
-    """What is no secret, as bytes; copied where it is something else.
-
-    Raises:
-        TypeError: Not bytes-like.
-    """
-    if is_bytes(data):
-        return data  # type: ignore[no-any-return]
-    with _lib.as_buffer(data, name) as source:
-        return bytes(ffi.buffer(source))
-
-
-class SecretHolder(Holder):
+class SecretHolder(WipeableKey):
     """A key in a slot; base of this package's secret keys and boxes."""
 
     # What each begins with; in an object of this package or a user's class, they stand in its dictionary.
@@ -183,10 +159,6 @@ class SecretHolder(Holder):
     _size = 0
     _kept = None
     _exports = 0
-
-    def _fail(self, status: int) -> NoReturn:
-        """Raise for what the core says of a key that is not live."""
-        _lib.raise_closed(status, type(self).__name__)
 
     def __bytes__(self) -> bytes:
         return self._export()
@@ -218,48 +190,9 @@ class SecretHolder(Holder):
         return Borrow(self, self._fail, PEEK)
 
     @property
-    def wiped(self) -> bool:
-        """Whether the key is gone."""
-        return bool(lib.zpy_cell_state(self._handle) != lib.ZPY_OK)
-
-    @property
     def expires_in(self) -> float | None:
         """Seconds until the deadline; None without one; 0.0 once the key is gone."""
         return seconds_left(self._handle)
-
-    @property
-    def protection(self) -> Protection:
-        """What the system calls granted.
-
-        Raises:
-            SecureMemoryClosed: The key is wiped.
-        """
-        status, protection = protection_of(self._handle)
-        if protection is None:
-            self._fail(status)
-        return protection
-
-    def wipe(self) -> None:
-        """Zero the key now. Harmless when it already was; safe from any thread.
-
-        A call that is using the key in another thread raises instead of giving a result.
-        """
-        status = self._drop()
-        if status != lib.ZPY_OK:
-            _lib.raise_status(status)
-
-    close = wipe
-
-    def __enter__(self) -> Self:
-        status = lib.zpy_cell_state(self._handle)
-        if status != lib.ZPY_OK:
-            self._fail(status)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.wipe()
 
 
 def new_core() -> Any:

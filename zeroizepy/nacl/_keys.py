@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from zeroizepy import _lib
 from zeroizepy._lib import lib
+from zeroizepy.buffers import public_bytes
 from zeroizepy.slots import lend
 
 from . import exceptions as exc
 from ._constants import constant
-from ._held import SecretHolder, lifetime, public_bytes, with_secret
+from ._held import SecretHolder, lifetime, with_secret
 from .encoding import Encodable, RawEncoder
 from .utils import StringFixer
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.buffers import public_bytes
 from zeroizepy.memory import SecureMemory
 
 from . import encoding
 from . import exceptions as exc
 from ._cipher import NONCE_BYTES, SalsaBox
 from ._constants import constant
-from ._held import lifetime, new_core, public_bytes, with_message, with_secret
+from ._held import lifetime, new_core, with_message, with_secret
 from ._into import output
 from ._keys import KEY_BYTES, KeyPair, PublicPart, decoded_public
 from .encoding import RawEncoder

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zeroizepy.memory import SecureMemory
 
-    from ._held import Policy, Secret, Tier
+    from ._held import Secret
     from .encoding import Encoder
 
 __all__ = ["Aead", "SecretBox"]
@@ -51,22 +51,6 @@ class SecretBox(SalsaBox):
     MESSAGEBYTES_MAX: ClassVar[int] = constant("crypto_secretbox_MESSAGEBYTES_MAX")
     _KEY_KIND = "SecretBox"
 
-    def __init__(
-        self,
-        key: Secret,
-        encoder: Encoder = RawEncoder,
-        *,
-        tier: Tier = "packed",
-        policy: Policy = None,
-        ttl_sec: float | None = None,
-    ) -> None:
-        try:
-            self._take(key, encoder, tier, policy, ttl_sec)
-        except BaseException as error:
-            key = b""
-            _lib.clear_locals(error)
-            raise
-
 
 class Aead(CipherBox):
     """XChaCha20-Poly1305 under a key of 32 bytes, which is copied into a slot; with associated data.
@@ -88,22 +72,6 @@ class Aead(CipherBox):
     MESSAGEBYTES_MAX: ClassVar[int] = constant("crypto_aead_xchacha20poly1305_ietf_MESSAGEBYTES_MAX")
     _ALGORITHM = lib.ZPY_XCHACHA20_POLY1305
     _KEY_KIND = "AEAD"
-
-    def __init__(
-        self,
-        key: Secret,
-        encoder: Encoder = RawEncoder,
-        *,
-        tier: Tier = "packed",
-        policy: Policy = None,
-        ttl_sec: float | None = None,
-    ) -> None:
-        try:
-            self._take(key, encoder, tier, policy, ttl_sec)
-        except BaseException as error:
-            key = b""
-            _lib.clear_locals(error)
-            raise
 
     def encrypt(
         self, plaintext: Secret, aad: Buffer | None = b"", nonce: Buffer | None = None, encoder: Encoder = RawEncoder

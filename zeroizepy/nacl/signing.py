@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.buffers import public_bytes
 
 from . import encoding
 from . import exceptions as exc
 from ._constants import constant
-from ._held import public_bytes, with_message
+from ._held import with_message
 from ._keys import KEY_BYTES, KeyPair, PublicPart, decoded_public
 from .encoding import RawEncoder
 from .public import PrivateKey, PublicKey
-from .utils import StringFixer, random
+from .utils import StringFixer, TwoParts, random
 
 # typing.TYPE_CHECKING without the milliseconds that importing typing takes; type checkers know the name.
 TYPE_CHECKING = False
@@ -32,38 +33,20 @@ _new_bytes = bytes.__new__
 _sign, _verify = lib.zpy_sign_message, lib.zpy_sign_verify_message
 
 
-class SignedMessage(bytes):
+class SignedMessage(TwoParts):
     """Signature and message, one behind the other; `signature` and `message` give each."""
 
-    _signature: bytes
-    _message: bytes
-
-    @classmethod
-    def _from_parts(cls, signature: bytes, message: bytes, combined: bytes) -> Self:
-        whole = cls(combined)
-        whole._signature = signature
-        whole._message = message
-        return whole
+    _FIRST_BYTES = SIGNATURE_BYTES
 
     @property
     def signature(self) -> bytes:
         """The signature; encoded, if the whole is."""
-        # What is not encoded has no parts of its own: most programs want one of them.
-        part: bytes | None = self.__dict__.get("_signature")
-        return self[:SIGNATURE_BYTES] if part is None else part
+        return self._first()
 
     @property
     def message(self) -> bytes:
         """The message; encoded, if the whole is."""
-        part: bytes | None = self.__dict__.get("_message")
-        return self[SIGNATURE_BYTES:] if part is None else part
-
-
-def _encoded(signed: SignedMessage, encoder: Encoder) -> SignedMessage:
-    if encoder is RawEncoder:
-        return signed
-    parts = encoder.encode(signed[:SIGNATURE_BYTES]), encoder.encode(signed[SIGNATURE_BYTES:])
-    return SignedMessage._from_parts(*parts, encoder.encode(bytes(signed)))
+        return self._second()
 
 
 class VerifyKey(PublicPart):
@@ -226,7 +209,7 @@ class SigningKey(KeyPair):
             SecureMemoryClosed: The key is gone, or was while this ran.
         """
         try:
-            return _encoded(with_message(message, "message", self._signed), encoder)
+            return with_message(message, "message", self._signed)._encoded(encoder)
         except BaseException as error:
             message = b""
             _lib.clear_locals(error)

@@ -16,7 +16,7 @@ from .encoding import RawEncoder
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import SupportsBytes
+    from typing import ClassVar, SupportsBytes
 
     from typing_extensions import Self
 
@@ -32,33 +32,50 @@ __all__ = [
     "randombytes_deterministic",
 ]
 
-_NONCE_BYTES = constant("crypto_secretbox_NONCEBYTES")
-"""Of all boxes here: XSalsa20 and XChaCha20 have the same."""
 
+class TwoParts(bytes):
+    """Two parts, one behind the other; what is not encoded is cut only when one of them is asked for."""
 
-class EncryptedMessage(bytes):
-    """Nonce and ciphertext, one behind the other; `nonce` and `ciphertext` give each."""
-
-    _nonce: bytes
-    _ciphertext: bytes
+    _FIRST_BYTES: ClassVar[int]
+    _parts: tuple[bytes, bytes] | None = None
+    """Of what is encoded, for each part was by itself."""
 
     @classmethod
-    def _from_parts(cls, nonce: bytes, ciphertext: bytes, combined: bytes) -> Self:
-        message = cls(combined)
-        message._nonce = nonce
-        message._ciphertext = ciphertext
-        return message
+    def _from_parts(cls, first: bytes, second: bytes, combined: bytes) -> Self:
+        whole = cls(combined)
+        whole._parts = (first, second)
+        return whole
+
+    def _encoded(self, encoder: Encoder) -> Self:
+        """The whole in a text form, and each part of it."""
+        if encoder is RawEncoder:
+            return self
+        return self._from_parts(
+            encoder.encode(self._first()), encoder.encode(self._second()), encoder.encode(bytes(self))
+        )
+
+    def _first(self) -> bytes:
+        return self[: self._FIRST_BYTES] if self._parts is None else self._parts[0]
+
+    def _second(self) -> bytes:
+        return self[self._FIRST_BYTES :] if self._parts is None else self._parts[1]
+
+
+class EncryptedMessage(TwoParts):
+    """Nonce and ciphertext, one behind the other; `nonce` and `ciphertext` give each."""
+
+    _FIRST_BYTES = constant("crypto_secretbox_NONCEBYTES")
+    """Of all boxes here: XSalsa20 and XChaCha20 have the same."""
 
     @property
     def nonce(self) -> bytes:
         """The nonce; encoded, if the message is."""
-        # One that is not encoded has no parts of its own: cutting them off takes longer than encrypting.
-        return self.__dict__.get("_nonce") or self[:_NONCE_BYTES]
+        return self._first()
 
     @property
     def ciphertext(self) -> bytes:
         """The ciphertext with its tag; encoded, if the message is."""
-        return self.__dict__.get("_ciphertext") or self[_NONCE_BYTES:]
+        return self._second()
 
 
 class StringFixer:
