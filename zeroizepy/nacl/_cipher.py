@@ -192,8 +192,10 @@ class SalsaBox(CipherBox):
             size = len(ciphertext) - OVERHEAD_BYTES  # type: ignore[arg-type]
             if 1 < size < SHORT_BYTES:
                 out = bytes(size)
-                if not _open_short(self._core, ciphertext, size + OVERHEAD_BYTES, b"", 0, _NULL, out):
+                status = _open_short(self._core, ciphertext, size + OVERHEAD_BYTES, b"", 0, _NULL, out)
+                if not status:
                     return out
+                self._fail_open(status)
         return self._decrypt(ciphertext, b"", nonce, encoder)
 
     def decrypt_secret(

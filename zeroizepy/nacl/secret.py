@@ -98,8 +98,10 @@ class Aead(CipherBox):
             size = len(ciphertext) - OVERHEAD_BYTES  # type: ignore[arg-type]
             if 1 < size < SHORT_BYTES:
                 out = bytes(size)
-                if not _open(self._core, ciphertext, size + OVERHEAD_BYTES, aad, len(aad), _NULL, out):
+                status = _open(self._core, ciphertext, size + OVERHEAD_BYTES, aad, len(aad), _NULL, out)
+                if not status:
                     return out
+                self._fail_open(status)
         return self._decrypt(ciphertext, aad, nonce, encoder)
 
     def decrypt_secret(
