@@ -158,6 +158,28 @@ def test_form_is_found(name: str, size: int) -> None:
     assert f"whole, {form}: " in str(error)
 
 
+ALIKE: dict[str, tuple[bytes, Callable[[bytes], bytes], str]] = {
+    "hex": (b"jklmnojk", lambda data: data.hex().encode(), "hex"),
+    "HEX": (b"jklmnojk", lambda data: data.hex().upper().encode(), "hex"),
+    "base64": (b"~~~???>>>", base64.b64encode, "base64"),
+    "base64 for URLs": (b"~~~???>>>", base64.urlsafe_b64encode, "base64"),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("phase", range(3))
+def test_tails_that_two_alphabets_write_alike(name: str, phase: int) -> None:
+    """A copy whose last 16 bytes look the same in the other alphabet is a whole one all the same."""
+    head, encode, form = ALIKE[name]
+    secret = b"x" * phase + head + b"0123456789012345"
+    kept = encode(b"u:" + secret)
+    with pytest.raises(ResidueError) as caught, assert_no_residue(secret, forms=[form]):
+        pass
+    assert caught.value.report is not None
+    assert "whole" in {hit.part for hit in caught.value.report.hits}
+    assert kept
+
+
 def test_form_is_looked_for_on_request_alone() -> None:
     """The control of `forms`: hex is not found where it was not asked for."""
     with Canary(forms=["raw"]) as canary:

@@ -137,10 +137,13 @@ def probes_of(secret: CypherCell | SecureMemory | bytes, number: int, forms: Seq
 
 
 def _paired(tails: list[SecureMemory], wholes: list[SecureMemory], number: int, form: str) -> list[Probe]:
-    """Each tail with the whole that ends in it: which one depends on where in a base64 group the tail begins."""
+    """Each tail with each whole that ends in it.
+
+    Which one that is depends on where in a base64 group the tail begins; and two alphabets may write a tail alike,
+    such as hex without letters, and what stands before it not.
+    """
     return [
-        Probe(tail, tail.size, next((whole for whole in wholes if _ends_with(whole, tail)), None), number, form)
-        for tail in tails
+        Probe(tail, tail.size, whole, number, form) for tail in tails for whole in wholes if _ends_with(whole, tail)
     ]
 
 
