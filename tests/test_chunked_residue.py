@@ -39,7 +39,9 @@ USES = {
     "failed": """
 with open(sealed, "r+b") as file:
     file.seek(-1, 2)
-    file.write(b"!")
+    last = file.read(1)[0]
+    file.seek(-1, 2)
+    file.write(bytes([last ^ 1]))
 for context in (b"context", b"another"):
     try:
         decrypt_file(sealed, copy, key, associated_data=context)
