@@ -2,6 +2,7 @@
  * keeps to that backing; how many crashes under load. */
 #include "fatal.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -151,30 +152,42 @@ test_stacks_are_freed(void)
     CHECK(seen->lived);
 }
 
+/* The number of the reaper's thread, once it has named itself. Numbers begin anew somewhere, so that it may be any. */
+static pid_t
+reaper_number(void)
+{
+    for (;;) {
+        DIR *const tasks = opendir("/proc/self/task");
+        CHECK(tasks != NULL);
+        for (struct dirent const *task; (task = readdir(tasks)) != NULL;) {
+            char path[sizeof "/proc/self/task//comm" + sizeof task->d_name];
+            char name[32] = "";
+            (void) snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+            FILE *const file = fopen(path, "r");
+            if (file == NULL) {
+                continue; /* The folder itself and the one above. */
+            }
+            bool const is_named = fgets(name, (int) sizeof name, file) != NULL && strcmp(name, "zpy-reaper\n") == 0;
+            (void) fclose(file);
+            if (is_named) {
+                pid_t const number = (pid_t) strtol(task->d_name, NULL, 10);
+                CHECK_EQUAL(closedir(tasks), 0);
+                return number;
+            }
+        }
+        CHECK_EQUAL(closedir(tasks), 0);
+    }
+}
+
 /* The reaper's thread blocks signals; a fault in it wipes all the same. */
 static void
 hits_reaper(int number)
 {
-    char path[64];
-    char name[32];
     make_cells();
     handle(number, note_and_exit, 0);
     watch_all(0);
     CHECK(zpy_cell_create((uint8_t const *) secret, sizeof secret, 0, UINT64_C(3600000000000), 0) > 0);
-    pid_t thread = getpid();
-    for (int turn = 0; turn < 1000000; turn++) {
-        (void) snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int) ++thread);
-        FILE *const file = fopen(path, "r");
-        if (file != NULL) {
-            char *const line = fgets(name, (int) sizeof name, file);
-            (void) fclose(file);
-            if (line != NULL && strcmp(line, "zpy-reaper\n") == 0) {
-                break;
-            }
-            thread = getpid(); /* It has not named itself yet. */
-        }
-    }
-    CHECK_EQUAL(syscall(SYS_tgkill, getpid(), thread, number), 0);
+    CHECK_EQUAL(syscall(SYS_tgkill, getpid(), reaper_number(), number), 0);
     for (;;) {
         (void) pause();
     }

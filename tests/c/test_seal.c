@@ -379,14 +379,26 @@ test_limits(void)
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_OK);
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_OK);
     CHECK_EQUAL(zpy_cell_take(cell, out, 6), ZPY_WIPED);
-    uint64_t const brief = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_SEALED, BRIEF_NS, 0));
-    size_t length = 0;
-    uint8_t const volatile *const address = pinned(brief, &length);
-    CHECK(address[0] == 's');
+}
+
+static bool
+expires_while_open(uint64_t ttl_ns)
+{
+    uint8_t out[6];
+    uint64_t const end = zpy_entry_now_ns() + ttl_ns;
+    uint64_t const brief = made(zpy_cell_create((uint8_t const *) "secret", 6, ZPY_SEALED, ttl_ns, 0));
+    uint8_t const volatile *const address = pinned_in_time(brief);
+    if (address == NULL) {
+        return false;
+    }
+    bool const is_seen = address[0] == 's';
+    bool const in_time = zpy_entry_now_ns() < end;
+    CHECK(is_seen || !in_time);
     CHECK(goes_to_zero(address) && ciphertext(brief) == NULL);
     CHECK_EQUAL(zpy_cell_unpin(brief), ZPY_EXPIRED);
     CHECK_EQUAL(zpy_cell_take(brief, out, 6), ZPY_EXPIRED);
     CHECK_EQUAL(zpy_cell_wipe(brief), ZPY_OK);
+    return in_time;
 }
 
 int
@@ -412,6 +424,7 @@ main(int argc, char **argv)
     test_corruption();
     test_fork();
     test_limits();
+    until_in_time(expires_while_open);
     test_purge();
     CHECK_EQUAL(stats().cells, 0);
     CHECK_EQUAL(stats().pinned, 0);
