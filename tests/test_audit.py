@@ -263,6 +263,17 @@ def test_checkpoints(log: AuditLog, path: Path) -> None:
         other.verify(public_key=PUBLIC_KEY)
 
 
+@pytest.mark.parametrize("write", [str.upper, lambda text: f"{text[:2]} {text[2:]}"], ids=["capitals", "space"])
+def test_a_signature_in_another_writing(path: Path, write: Callable[[str], str]) -> None:
+    """The same bytes otherwise written are not what the key's holder put there."""
+    good = lines(path)
+    entry = json.loads(good[-1])
+    entry["body"]["signature"] = write(entry["body"]["signature"])
+    path.write_bytes(b"".join([*good[:-1], rewritten(entry)]))
+    with pytest.raises(AuditError, match="line 6: the checkpoint's signature is not valid"):
+        verify(path, public_key=PUBLIC_KEY)
+
+
 @pytest.mark.parametrize("head", ["", "00", "G" * 64, "A" * 64])
 def test_heads_that_are_none(log: AuditLog, head: str) -> None:
     """A ValueError, not a log that was cut."""

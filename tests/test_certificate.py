@@ -261,6 +261,7 @@ def test_any_change_is_found(data: st.DataObject) -> None:
 
 
 TEXT = certify([GOOD], SigningKey.from_seed(KEY), operator="Ada Lovelace").to_json()
+SIGNATURE: str = json.loads(TEXT)["signature"]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +275,9 @@ TEXT = certify([GOOD], SigningKey.from_seed(KEY), operator="Ada Lovelace").to_js
         lambda text: text[:0],
         lambda text: f"[{text}]",
         lambda text: text.encode().decode("utf-16-le", "replace"),
+        lambda text: text.replace(SIGNATURE, SIGNATURE.upper()),
+        lambda text: text.replace(SIGNATURE, f"{SIGNATURE[:2]} {SIGNATURE[2:]}"),
+        lambda text: text.replace(SIGNATURE, f"{SIGNATURE}\\n"),
     ],
 )
 def test_other_writings(change: Callable[[str], str]) -> None:

@@ -18,7 +18,7 @@ import zeroizepy
 from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import CellWipedError, SecureMemoryClosed, SignatureError
 from zeroizepy.memory import SecureMemory
-from zeroizepy.signing import SigningKey, verify_signature
+from zeroizepy.signing import SigningKey, verify_signature, verify_signature_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +116,19 @@ def test_signatures_of_other_lengths(length: int) -> None:
     key = SigningKey.generate()
     with pytest.raises(SignatureError):
         verify_signature(key.public_key, b"", (key.sign(b"") + b"\0")[:length])
+
+
+def test_signatures_as_text() -> None:
+    """One way to write the bytes is valid: no capitals, no spaces, nothing behind, and nothing that is no hex."""
+    key = SigningKey.from_seed(SEED)
+    good = key.sign(b"message").hex()
+    verify_signature_text(key.public_key, b"message", good)
+    assert good != good.upper()
+    for text in (good.upper(), f"{good[:2]} {good[2:]}", good + "\n", good + "00", good[:-1], good[:-2], "", "x" * 128):
+        with pytest.raises(SignatureError):
+            verify_signature_text(key.public_key, b"message", text)
+    with pytest.raises(SignatureError):
+        verify_signature_text(key.public_key, b"other", good)
 
 
 @pytest.mark.parametrize("length", [0, 31, 33, 64])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .values import Borrowable
 
-__all__ = ["PUBLIC_BYTES", "SEED_BYTES", "SIGNATURE_BYTES", "SigningKey", "verify_signature"]
+__all__ = ["PUBLIC_BYTES", "SEED_BYTES", "SIGNATURE_BYTES", "SigningKey", "verify_signature", "verify_signature_text"]
 
 SEED_BYTES = 32
 PUBLIC_BYTES = 32
@@ -225,3 +225,24 @@ def verify_signature(public_key: Buffer, message: Buffer, signature: Buffer) -> 
         is_valid = len(proof) == SIGNATURE_BYTES and lib.zpy_sign_verify(key, data, len(data), proof) == lib.ZPY_OK
     if not is_valid:
         raise SignatureError("the signature is not that of this public key for this message")
+
+
+def verify_signature_text(public_key: Buffer, message: Buffer, text: str) -> None:
+    """Check an Ed25519 signature that stands in a document, whose own text no signature covers.
+
+    Args:
+        public_key, message: As for `verify_signature`.
+        text: 128 hex digits in lower case. Capitals and spaces mean the same bytes, but are refused: who finds a
+            changed document valid takes it for the one that was signed.
+
+    Raises:
+        SignatureError: Written otherwise, or not this key's signature of this message.
+        TypeError, ValueError: As for `verify_signature`.
+    """
+    try:
+        signature = bytes.fromhex(text)
+    except ValueError:
+        signature = b""
+    if signature.hex() != text:
+        raise SignatureError(f"the signature must be {2 * SIGNATURE_BYTES} hex digits in lower case and nothing else")
+    verify_signature(public_key, message, signature)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from zeroizepy.durable import sync_directory
 from zeroizepy.exceptions import AuditError, SignatureError
 from zeroizepy.json_form import JsonForm, to_plain
-from zeroizepy.signing import SigningKey, verify_signature
+from zeroizepy.signing import SigningKey, verify_signature_text
 
 from .entries import MAX_LINE_BYTES, TORN_END, Entry, find_last, make_entry, parse_line
 
@@ -323,9 +323,9 @@ class _Reader:
         if entry.body.get("public_key") != public_key.hex():
             return  # Another key's says nothing to this reader.
         try:
-            signature = bytes.fromhex(str(entry.body.get("signature")))
-            verify_signature(public_key, _signed_message(entry.sequence, entry.previous), signature)
-        except (SignatureError, ValueError):
+            text = str(entry.body.get("signature"))
+            verify_signature_text(public_key, _signed_message(entry.sequence, entry.previous), text)
+        except SignatureError:
             raise self._fail("the checkpoint's signature is not valid") from None
         self._signed = entry.sequence
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from zeroizepy.exceptions import CertificateError, SignatureError
 from zeroizepy.json_form import JsonForm, from_plain, load_json
-from zeroizepy.signing import PUBLIC_BYTES, SigningKey, verify_signature
+from zeroizepy.signing import PUBLIC_BYTES, SigningKey, verify_signature_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +106,7 @@ def read_signed(kind: type[_Kind], text: str, public_key: Buffer) -> _Kind:
     if value.public_key != trusted.hex():
         raise CertificateError(f"signed with another key: {value.public_key[:64]}, not {trusted.hex()}")
     try:
-        verify_signature(trusted, _message(kind.domain, found), bytes.fromhex(value.signature))
-    except (SignatureError, ValueError):
+        verify_signature_text(trusted, _message(kind.domain, found), value.signature)
+    except SignatureError:
         raise CertificateError(f"the signature is not valid: the {kind.name[2:]} was changed, or not signed") from None
     return value
