@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import struct
 from dataclasses import replace
 from importlib.resources import files
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.usefixtures("no_leftover_cells"), pytest.mark.filterwarnings("ignore:old bytes")]
 
-CONTENT = os.urandom(600_000)
+CONTENT = random.Random(5).randbytes(600_000)
 KEY = bytes(range(32))
 MIB = 1 << 20
 

@@ -213,7 +213,7 @@ def test_redacted() -> None:
 
 def test_fork(child: Child) -> None:
     """A child cannot sign with its parent's key, and can with its own."""
-    child.run("""
+    child.check("""
         import os
         from zeroizepy import CellWipedError, SigningKey
         key = SigningKey.generate()
