@@ -5,6 +5,7 @@ ZEROIZEPY_RACE_S is for how many seconds each race is run: 3 by default.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -29,14 +30,20 @@ LONGEST_S = 120.0
 SECRET = os.urandom(20_000)
 CANARY = os.urandom(9_000)
 
-# Swaps the entry with each decoy and back, as fast as it can. A decoy that was unlinked under the entry's name is made
-# again from its spare. RENAME_EXCHANGE leaves no moment in which one of the two names is missing.
+# Swaps the entry with each decoy and back, as fast as it can. A decoy that was unlinked under the entry's name, so that
+# what it was swapped with is left in its place, is made again from its spare. RENAME_EXCHANGE leaves no moment in which
+# one of the two names is missing.
 SWAPPER = """
-import ctypes, itertools, os, signal, sys
+import ctypes, itertools, os, signal, stat, sys
 libc = ctypes.CDLL(None, use_errno=True)
 entry, *decoys = sys.argv[1:]
+def is_whole(decoy):
+    found, spare = os.lstat(decoy), os.lstat(decoy + ".spare")
+    return found.st_mode == spare.st_mode and found.st_nlink == spare.st_nlink
 def renew(decoy):
     spare = decoy + ".spare"
+    # A folder may still be gone through, so it is only put aside.
+    os.rename(decoy, f"{decoy}.{swaps}") if stat.S_ISDIR(os.lstat(decoy).st_mode) else os.unlink(decoy)
     if os.path.islink(spare):
         os.symlink(os.readlink(spare), decoy)
     elif os.path.isdir(spare):
@@ -52,7 +59,7 @@ swaps = 0
 signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
 for decoy in itertools.cycle(decoys):
-    if not os.path.lexists(decoy):
+    if not is_whole(decoy):
         renew(decoy)
     if exchange(decoy) == 0:
         swaps += 1
@@ -102,13 +109,25 @@ def outcome(call: Callable[[], object]) -> tuple[str, str]:
     return type(answer).__name__, str(answer)
 
 
-def put(path: Path) -> None:
-    """Make the file anew, unless something stands there."""
+def put(path: str | Path, *, folder: int | None = None) -> None:
+    """Make the file anew, unless something stands there; relative to an open folder where one is given."""
     try:
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     except (FileExistsError, NotADirectoryError, FileNotFoundError):
         return
     os.write(fd, SECRET)
+    os.close(fd)
+
+
+def put_into(folder: Path, name: str) -> None:
+    """The same in a folder, unless that is a link now. It is opened first, for a moment later it may be one."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        return
+    put(name, folder=fd)
     os.close(fd)
 
 
@@ -204,8 +223,7 @@ def test_a_folder_in_a_tree_that_is_swapped(tmp_path: Path, outside: Path) -> No
             for number in range(3):
                 (tree / "inner" if number == 2 else tree / f"{number}").mkdir(parents=True, exist_ok=True)
                 put(tree / f"{number}" / "victim")
-            if not (tree / "inner").is_symlink():
-                put(tree / "inner" / "own")
+            put_into(tree / "inner", "own")
             seen.add(outcome(lambda: shred_tree(tree, passes=1))[0])
             check_canary(canary, before)
     assert os.listdir(outside) == ["victim"]
