@@ -55,6 +55,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
+def pytest_collection_finish() -> None:
+    """What importing all the tests made is for good: no collection of garbage goes through it again, which is slow."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_of_others() -> None:
+    """What a test before left in cycles ends before this one counts secrets, and not in the middle of it."""
+    if zeroizepy.stats().cells:
+        gc.collect()
+
+
 @pytest.fixture(params=["secretmem", "mlock"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backing in turn, as ZEROIZEPY_BACKEND names it."""
@@ -91,13 +104,10 @@ def kernel_settings() -> Iterator[None]:
 def no_leftover_cells() -> Iterator[None]:
     """The test gives every secret and every view back."""
     before = zeroizepy.stats()
-    if before.cells:
-        gc.collect()  # What a test before left in cycles would go in the middle of this one.
-        before = zeroizepy.stats()
     yield
     after = zeroizepy.stats()
     if after.cells > before.cells or after.pinned > before.pinned:
-        gc.collect()  # Only then, for it takes as long as most tests.
+        gc.collect()
         after = zeroizepy.stats()
     # Fewer is well: a test that failed before keeps its objects in its traceback for a while.
     assert after.cells <= before.cells
@@ -109,6 +119,7 @@ def no_leftover_cells() -> Iterator[None]:
 @pytest.fixture
 def no_descriptor_stays() -> Iterator[None]:
     """What the test opened is closed, and nothing else."""
+    gc.collect()  # A descriptor that a test before left in a cycle would be closed in the middle of this one.
     before = sorted(os.listdir("/proc/self/fd"))
     yield
     assert sorted(os.listdir("/proc/self/fd")) == before
