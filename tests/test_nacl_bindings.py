@@ -328,11 +328,12 @@ def test_prehashed_signatures(parts: list[bytes]) -> None:
     for part in parts:
         bindings.crypto_sign_ed25519ph_update(ours, part)
         bindings.crypto_sign_ed25519ph_update(check, CypherCell(part))
+        bindings.crypto_sign_ed25519ph_update(other, part)
         theirs.crypto_sign_ed25519ph_update(peer, part)
     signature = bindings.crypto_sign_ed25519ph_final_create(ours, secret)
     assert signature == theirs.crypto_sign_ed25519ph_final_create(peer, secret)
     assert bindings.crypto_sign_ed25519ph_final_verify(check, signature, public) is True
-    bindings.crypto_sign_ed25519ph_update(other, b"another message")
+    bindings.crypto_sign_ed25519ph_update(other, b"!")
     with pytest.raises(exceptions.BadSignatureError, match="Signature was forged or corrupt"):
         bindings.crypto_sign_ed25519ph_final_verify(other, signature, public)
 
