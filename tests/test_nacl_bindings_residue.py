@@ -69,7 +69,7 @@ WORK = {
         sealed = nacl.crypto_aead_{name}_encrypt(message, None, nonce, key)
         opened += [nacl.crypto_aead_{name}_decrypt(sealed, None, nonce, key, into=INTO), key]
         try:
-            nacl.crypto_aead_{name}_decrypt(sealed[:-1] + b"x", None, nonce, key, into=INTO)
+            nacl.crypto_aead_{name}_decrypt(sealed[:-1] + bytes([sealed[-1] ^ 1]), None, nonce, key, into=INTO)
         except nacl.crypto_aead.exc.CryptoError:
             pass
     """
