@@ -130,7 +130,7 @@ def test_each_worker_signs_with_the_inherited_key(child: Child, tmp_path: Path) 
 def test_inherited_copies_are_locked(child: Child, tmp_path: Path) -> None:
     """A worker has one copy of the inherited key, on pages of its own that are locked and left out of core dumps."""
     with running(child, tmp_path) as server:
-        server.ask_all(server.workers, "backup")  # A worker that has not run since the fork has not locked its copy yet.
+        server.ask_all(server.workers, "backup")  # Before it has run at all, a worker has locked nothing.
         for pid in [server.process.pid, *server.workers]:
             (address,) = copies(pid, server.secrets["signing"])
             region = maps.region_at(address, pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import subprocess
@@ -249,13 +250,29 @@ def test_blind_scan_of_another_process_is_noticed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         memory_map, "regions", lambda pid: [region for region in everything(pid) if region.kind != "stack"]
     )
-    with Canary() as canary, subprocess.Popen(["sleep", "60"]) as process:
+    with Canary() as canary, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
+            # A program that has only just replaced this one may have no stack of its own yet; one that answers has.
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"\n"
             check = assert_no_residue(canary, pid=process.pid)
             with pytest.raises(ScanControlError, match=f"scan of process {process.pid} is blind"), check:
                 pass
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("vector", [b"", bytes(16)], ids=["none", "empty"])
+def test_process_whose_program_is_not_there_yet(monkeypatch: pytest.MonkeyPatch, vector: bytes) -> None:
+    """Right after fork and exec the kernel has not put the control on the stack yet, and the error says so."""
+    with Canary() as canary, subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(residue, "open", lambda *_: io.BytesIO(vector), raising=False)
+        check = assert_no_residue(canary, pid=process.pid)
+        with pytest.raises(ScanControlError, match=f"process {process.pid} has no program yet, or no more"), check:
+            pass
 
 
 def test_missing_permission_names_the_right(child: Child) -> None:

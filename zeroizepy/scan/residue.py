@@ -197,6 +197,12 @@ def _random_bytes(pid: int) -> tuple[int, SecureMemory]:
             entries = file.read()
         pairs = dict(struct.iter_unpack("=QQ", entries[: len(entries) // 16 * 16]))
         address = int(pairs.get(_AT_RANDOM, 0))
+        if not any(pairs.values()):
+            # A parent goes on while the kernel still replaces the child that it forked; a zombie has nothing here, too.
+            raise ScanControlError(
+                f"process {pid} has no program yet, or no more: its stack has none of the random bytes that are the "
+                "control; check it while it runs, such as once it has answered"
+            )
         if not 0 < address < 1 << 63:
             raise ScanControlError(f"process {pid} has no AT_RANDOM bytes of 64-bit programs, which are the control")
         os.lseek(fd, address, os.SEEK_SET)
