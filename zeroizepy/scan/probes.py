@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
 from zeroizepy.cell import CypherCell
+from zeroizepy.exceptions import CellWipedError
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import PEEK, Holder, lend, open_lease, protection_of
 
@@ -160,9 +161,12 @@ def own_spans(probes: Iterable[Probe], originals: Iterable[Holder] = ()) -> Iter
     only while it is compared, which is not while memory is read; keeping all open would take the room to open any.
     """
     handles = [handle for probe in probes for handle in probe.handles if not _is_sealed(handle)]
-    handles += [secret._handle for secret in originals if lib.zpy_cell_state(secret._handle) == lib.ZPY_OK]
     with ExitStack() as stack:
-        yield [stack.enter_context(_pinned(handle)) for handle in handles]
+        spans = [stack.enter_context(_pinned(handle)) for handle in handles]
+        for secret in originals:
+            with suppress(CellWipedError):  # Not asked before: its deadline may pass at any time.
+                spans.append(stack.enter_context(_pinned(secret._handle)))
+        yield spans
 
 
 def _is_sealed(handle: int) -> bool:
