@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import shutil
@@ -10,11 +11,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.children import need_root
+from support.children import TIMEOUT_S, need_root
 
 from zeroizepy.testing import Canary, scan_core, scan_process, scan_swap
 
@@ -103,7 +105,7 @@ def test_core_dump_of_a_crash(child: Child, core_folder: Path) -> None:
         with holding(child, body, secret, control, folder=core_folder) as (process, line):
             if line.startswith("limit"):
                 pytest.skip(f"needs a hard RLIMIT_CORE that is unlimited, not {line.split()[1]}")
-            assert process.wait(60) == -signal.SIGSEGV
+            assert process.wait(TIMEOUT_S) == -signal.SIGSEGV
         (path,) = core_folder.glob("core*")
         found = scan_core(path, control)
         assert not found.truncated
@@ -135,7 +137,21 @@ def memory_cgroup(limit_bytes: int) -> Iterator[Path]:
         (group / name).write_text(str(limit_bytes), encoding="ascii")
         yield group / name
     finally:
-        group.rmdir()
+        remove(group)
+
+
+def remove(group: Path) -> None:
+    """Remove a control group, whose last process the kernel may still be taking out of it after it was waited for."""
+    end = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            group.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextlib.contextmanager
