@@ -137,21 +137,21 @@ def memory_cgroup(limit_bytes: int) -> Iterator[Path]:
         (group / name).write_text(str(limit_bytes), encoding="ascii")
         yield group / name
     finally:
-        remove(group)
-
-
-def remove(group: Path) -> None:
-    """Remove a control group, whose last process the kernel may still be taking out of it after it was waited for."""
-    end = time.monotonic() + TIMEOUT_S
-    while True:
-        try:
-            group.rmdir()
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > end:
-                raise
+        end = time.monotonic() + TIMEOUT_S
+        while not is_removed(group):
+            assert time.monotonic() < end
             time.sleep(0.05)
-        else:
-            return
+
+
+def is_removed(group: Path) -> bool:
+    """Remove a control group. False while the kernel is still taking out its last process, which was waited for."""
+    try:
+        group.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
