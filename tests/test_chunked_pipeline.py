@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import random
 import threading
 import time
+import weakref
 from itertools import count
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from zeroizepy.chunked import decrypt_file, encrypt_file, filekey, pipeline
+from zeroizepy.chunked import decrypt_file, encrypt_file, ends, filekey, pipeline
 from zeroizepy.crypto import CryptoKey
 from zeroizepy.exceptions import DecryptionError, SecureMemoryClosed
 
@@ -207,6 +209,35 @@ def test_what_ends_it_early(folder: Path, key: CryptoKey, call: str, cpus: int) 
     with pytest.raises(SecureMemoryClosed):  # With the very last batch.
         run(folder / call, folder / "out", key, progress=destroy)
     assert set(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("fault", ["forged", "forged, to a path", "full disk"])
+def test_a_failure_keeps_no_key(folder: Path, fault: str, cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """The key goes with its last name, also when the work failed in a thread; it does not wait for the collector."""
+    caller, write = threading.current_thread(), ends.NewFile.write
+
+    def refuse(file: ends.NewFile, data: memoryview) -> None:
+        if threading.current_thread() is not caller:
+            raise OSError(28, "cannot write")
+        write(file, data)
+
+    def failed() -> weakref.ref[CryptoKey]:
+        key = CryptoKey(bytes(range(32)))
+        with pytest.raises((DecryptionError, OSError)):
+            decrypt_file(folder / "decrypt", io.BytesIO() if fault == "forged" else folder / "out", key)
+        return weakref.ref(key)
+
+    if fault == "full disk":
+        monkeypatch.setattr(ends.NewFile, "write", refuse)
+    else:
+        sealed = bytearray((folder / "decrypt").read_bytes())
+        sealed[56 + 10 * 16 * 16400 + 7] ^= 1
+        (folder / "decrypt").write_bytes(sealed)
+    gc.disable()
+    try:
+        assert failed()() is None
+    finally:
+        gc.enable()
 
 
 def test_an_interrupt_while_threads_are_told_to_end(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zeroizepy import _lib
+
 from .ends import Source, open_output
 from .filekey import HEADER_BYTES, FileKey, Scratch
 from .pipeline import Pipeline
@@ -84,8 +86,12 @@ def _carry(pipeline: Pipeline, progress: Progress | None, done: int, total: int 
             pipeline.run(progress, done, total)
         finally:
             pipeline.close()
-    finally:
+    except BaseException as error:
         pipeline.close()  # Again, since a second interrupt may have ended the first call before it began.
+        # What the threads hand on is a local variable where it is raised again: error, traceback and frame would keep
+        # each other, and the caller's key with them, until the collector comes by.
+        _lib.clear_locals(error)
+        raise
 
 
 def decrypt_file(
