@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import pickle
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.children import Child
+
+pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 SECRET = b"the secret that must not be found 0123456789"
 SMALL = 4096
@@ -344,6 +347,7 @@ def test_a_closed_one_refuses(session: SecureSession) -> None:
 
 def test_a_dropped_one_is_closed(session: SecureSession) -> None:
     """The session does not keep alive what nobody uses."""
+    gc.collect()  # What tests before left in cycles would go in the middle of this one, its descriptors, too.
     before = stats().cells
     descriptors = len(os.listdir("/proc/self/fd"))
     file = session.open()
@@ -453,6 +457,7 @@ def test_without_room_nothing_is_left_open(session: SecureSession, monkeypatch: 
         raise LockLimitError("injected")
 
     monkeypatch.setattr(encrypted, "_open_cache", refuse)
+    gc.collect()
     cells, descriptors = stats().cells, len(os.listdir("/proc/self/fd"))
     with pytest.raises(LockLimitError, match="injected"):
         session.open()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from support.children import Child
 
+pytestmark = pytest.mark.usefixtures("no_leftover_cells")
+
 # RFC 8032, section 7.1, tests 1, 2, 3 and SHA(abc): seed, public key, message, signature.
 VECTORS = [
     (
