@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed
+from zeroizepy._lib import ffi
 from zeroizepy.nacl import bindings, exceptions
 
 if TYPE_CHECKING:
@@ -336,6 +337,26 @@ def test_prehashed_signatures(parts: list[bytes]) -> None:
     bindings.crypto_sign_ed25519ph_update(other, b"!")
     with pytest.raises(exceptions.BadSignatureError, match="Signature was forged or corrupt"):
         bindings.crypto_sign_ed25519ph_final_verify(other, signature, public)
+
+
+@pytest.mark.parametrize("wrong", [b"short", bytes(1000), bytearray(1000), None, "array", "longer", "pointer", "null"])
+def test_a_prehash_state_that_was_set_is_refused(wrong: Any) -> None:
+    """The core writes to `state`, as long as libsodium's is: nothing else is taken in its place."""
+    made = {
+        "array": lambda: ffi.new("uint8_t[]", 3),
+        "longer": lambda: ffi.new("uint8_t[]", 4096),
+        "pointer": lambda: ffi.new("uint8_t *"),
+        "null": lambda: ffi.NULL,
+    }
+    state = bindings.crypto_sign_ed25519ph_state()
+    state.state = made[wrong]() if isinstance(wrong, str) else wrong
+    for use in (
+        lambda: bindings.crypto_sign_ed25519ph_update(state, b"part"),
+        lambda: bindings.crypto_sign_ed25519ph_final_create(state, bytes(64)),
+        lambda: bindings.crypto_sign_ed25519ph_final_verify(state, bytes(64), bytes(32)),
+    ):
+        with pytest.raises(exceptions.TypeError, match=r"edph\.state must"):
+            use()
 
 
 # ---- secrets, in and out ----

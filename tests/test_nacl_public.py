@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.pynacl import cells_now, faults, made_in_time, results_until_wiped
+from support.pynacl import Boastful, cells_now, faults, made_in_time, results_until_wiped
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
 from zeroizepy.nacl import encoding, exceptions, exports, public
@@ -381,3 +381,23 @@ def test_public_keys_of_another_length_are_refused() -> None:
     for make in (lambda: Box(key, short), lambda: SealedBox(short)):
         with pytest.raises(exceptions.ValueError, match="Invalid public key"):
             make()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"short", bytes(31), bytes(33), Boastful(b"short"), bytearray(31), None, 5, "x" * 32]
+)
+def test_public_keys_that_were_set_are_measured(raw: Any) -> None:
+    """The core reads 32 bytes: what somebody put into a private attribute is refused before it does."""
+    key, box = PrivateKey.generate(), SealedBox(PrivateKey.generate())
+    box._public_key = raw
+    key.public_key._public_key = raw
+    for use in (
+        lambda: box.encrypt(b"message"),
+        lambda: SealedBox(key),
+        lambda: SealedBox(key.public_key),
+        lambda: Box(PrivateKey.generate(), key.public_key),
+    ):
+        with pytest.raises(
+            (exceptions.ValueError, TypeError), match=r"Invalid public key: it has \d+|public key must be"
+        ):
+            use()

@@ -294,3 +294,22 @@ def test_subclasses_of_bytes_are_taken_for_what_they_hold() -> None:
     signed = key.sign(b"message")
     assert key.verify_key.verify(Boastful(signed)) == b"message"
     assert key.verify_key.verify(Boastful(b"message"), Boastful(signed.signature)) == b"message"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"short", bytes(31), bytes(33), Boastful(b"short"), bytearray(31), None, 5, "x" * 32]
+)
+def test_verify_keys_that_were_set_are_measured(raw: Any) -> None:
+    """The core reads 32 bytes: what somebody put into the private attribute is refused before it does."""
+    signed = SigningKey(SEED).sign(b"message")
+    key = VerifyKey(bytes(SigningKey(SEED).verify_key))
+    key._key = raw
+    for use in (
+        lambda: key.verify(signed),
+        lambda: key.verify(signed.message, signed.signature),
+        key.to_curve25519_public_key,
+    ):
+        with pytest.raises(
+            (exceptions.ValueError, TypeError), match=r"Invalid public key: it has \d+|public key must be"
+        ):
+            use()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._held import Policy, Secret, Tier
     from .encoding import Encoder
 
-__all__ = ["KEY_BYTES", "KeyPair", "PublicPart", "decoded_public"]
+__all__ = ["KEY_BYTES", "KeyPair", "PublicPart", "core_public", "decoded_public"]
 
 KEY_BYTES = constant("crypto_sign_SEEDBYTES")
 """Of seeds, secret and public keys alike, with X25519 and Ed25519."""
@@ -51,6 +51,19 @@ def decoded_public(key: Any, encoder: Encoder, kind: str, name: str) -> bytes:
     if len(raw) != KEY_BYTES:
         raise exc.ValueError(f"The {name} must be exactly {KEY_BYTES} bytes long")
     return raw
+
+
+def core_public(raw: Any) -> bytes:
+    """A public key as the core takes it, which reads 32 bytes whatever an attribute that was set, or a subclass, holds.
+
+    Raises:
+        TypeError, ValueError: Not bytes-like, another length.
+    """
+    if type(raw) is not bytes:
+        raw = public_bytes(raw, "public key")
+    if len(raw) != KEY_BYTES:
+        raise exc.ValueError(f"Invalid public key: it has {len(raw)} bytes, not {KEY_BYTES}")
+    return raw  # type: ignore[no-any-return]
 
 
 class PublicPart(Encodable, StringFixer):

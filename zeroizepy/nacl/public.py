@@ -13,7 +13,7 @@ from ._cipher import NONCE_BYTES, SalsaBox
 from ._constants import constant
 from ._held import lifetime, new_core, with_message, with_secret
 from ._into import output
-from ._keys import KEY_BYTES, KeyPair, PublicPart, decoded_public
+from ._keys import KEY_BYTES, KeyPair, PublicPart, core_public, decoded_public
 from .encoding import RawEncoder
 from .utils import EncryptedMessage, StringFixer, random
 
@@ -68,13 +68,8 @@ class PublicKey(PublicPart):
 
 
 def _bytes_of(key: PublicKey) -> bytes:
-    """A public key's bytes, for the core, which reads 32; a subclass may have others."""
-    raw = key._public_key if type(key) is PublicKey else bytes(key)
-    if type(raw) is not bytes:
-        raw = public_bytes(raw, "public key")
-    if len(raw) != KEY_BYTES:
-        raise exc.ValueError("Invalid public key")
-    return raw
+    """A public key's bytes for the core; a subclass may have others than it was made of."""
+    return core_public(key._public_key if type(key) is PublicKey else bytes(key))
 
 
 class PrivateKey(KeyPair):
@@ -343,7 +338,7 @@ class SealedBox(Generic[_Key], encoding.Encodable, StringFixer):
     def _seal(self, source: Any) -> bytes:
         size = len(source)
         out = bytes(size + SEAL_BYTES)  # Filled before anybody else has seen it.
-        if lib.zpy_box_seal(self._public_key, source, size, out) != lib.ZPY_OK:
+        if lib.zpy_box_seal(core_public(self._public_key), source, size, out) != lib.ZPY_OK:
             raise exc.RuntimeError("Unexpected library error")
         return out
 

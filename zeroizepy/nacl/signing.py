@@ -10,7 +10,7 @@ from . import encoding
 from . import exceptions as exc
 from ._constants import constant
 from ._held import with_message
-from ._keys import KEY_BYTES, KeyPair, PublicPart, decoded_public
+from ._keys import KEY_BYTES, KeyPair, PublicPart, core_public, decoded_public
 from .encoding import RawEncoder
 from .public import PrivateKey, PublicKey
 from .utils import StringFixer, TwoParts, random
@@ -86,10 +86,11 @@ class VerifyKey(PublicPart):
         if signature is not None:
             signature = _checked_signature(signature)
         decoded = public_bytes(smessage if encoder is RawEncoder else encoder.decode(smessage), "message")  # type: ignore[arg-type]
+        key = core_public(self._key)
         if signature is None:
-            status = _verify(self._key, decoded, len(decoded))
+            status = _verify(key, decoded, len(decoded))
         else:
-            status = lib.zpy_sign_verify(self._key, decoded, len(decoded), signature)
+            status = lib.zpy_sign_verify(key, decoded, len(decoded), signature)
         if status != lib.ZPY_OK:
             raise exc.BadSignatureError("Signature was forged or corrupt")
         return decoded[SIGNATURE_BYTES:] if signature is None else bytes(decoded)
@@ -101,7 +102,7 @@ class VerifyKey(PublicPart):
             RuntimeError: This is no point of the curve's main subgroup.
         """
         public = bytes(KEY_BYTES)  # Filled before anybody else has seen it.
-        if lib.zpy_box_public_from_signing(self._key, public) != lib.ZPY_OK:
+        if lib.zpy_box_public_from_signing(core_public(self._key), public) != lib.ZPY_OK:
             raise exc.RuntimeError("Unexpected library error")
         return PublicKey(public)
 

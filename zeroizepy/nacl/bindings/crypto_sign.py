@@ -159,10 +159,19 @@ _VERIFY_KEY = exact(
 )
 
 
+_STATE = ffi.typeof("uint8_t[]")
+
+
 def _state_of(edph: object) -> Any:
     if not isinstance(edph, crypto_sign_ed25519ph_state):
         raise exc.TypeError("edph parameter must be a ed25519ph_state object")
-    return edph.state
+    state = edph.state
+    # The core writes to it: what somebody set in its place may be shorter.
+    if not isinstance(state, ffi.CData) or ffi.typeof(state) != _STATE:
+        raise exc.TypeError("edph.state must be the array that it was made with")
+    if len(state) != crypto_sign_ed25519ph_STATEBYTES:
+        raise exc.TypeError(f"edph.state must have {crypto_sign_ed25519ph_STATEBYTES} bytes, not {len(state)}")
+    return state
 
 
 @careful
