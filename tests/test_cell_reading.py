@@ -317,3 +317,12 @@ def test_not_hashable() -> None:
     """A hash would be a fingerprint of the content, or lie about equality."""
     with pytest.raises(TypeError, match=r"unhashable type: 'CypherCell'"):
         hash(CypherCell(SECRET))
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 1 << 40])
+def test_the_core_says_how_long_a_secret_is(size: int) -> None:
+    """What somebody sets the private attribute to lets no text reach into the slots behind, nor lose a part."""
+    cell, _neighbour = CypherCell(b"first"), CypherCell(b"second")
+    cell._size = size
+    assert cell.reveal_masked(2) == "***st"
+    assert cell.reveal("latin-1") == cell.reveal() == "first"

@@ -247,3 +247,10 @@ def test_signal_handlers_take_their_turn(child: Child) -> None:
                 pass
         assert len(sent) == 2
     """)
+
+
+def test_the_state_is_as_long_as_the_core_says() -> None:
+    """The array does not go beyond the slot, whatever somebody sets the private attribute to."""
+    state = ours.crypto_secretstream_xchacha20poly1305_state()
+    state._size = 1 << 40
+    assert len(state.statebuf) == ours.crypto_secretstream_xchacha20poly1305_STATEBYTES

@@ -196,7 +196,7 @@ class CypherCell(FromSources):
             CellWipedError, CellExpiredError: As `reveal`.
             ValueError: "Invalid UTF-8", or a wrong argument.
         """
-        return mask_text(self._handle, self._size, suffix_len, mask)
+        return mask_text(self._handle, suffix_len, mask)
 
     def borrow(self) -> Borrow:
         """Lend the bytes as a read-only memoryview, without a copy: `with cell.borrow() as view: ...`. An access.

@@ -38,11 +38,10 @@ class Decoding:
     unknown codec, and a lack of the locked memory that non-ASCII text needs on its way.
     """
 
-    __slots__ = ("_encoding", "_handle", "_points", "_scratch", "_size")
+    __slots__ = ("_encoding", "_handle", "_points", "_scratch")
 
     def __init__(self, handle: int, size: int, encoding: str) -> None:
         self._handle = handle
-        self._size = size
         self._scratch: SecureMemory | None = None
         if encoding != "utf-8" and codecs.lookup(encoding).name != "utf-8":
             self._encoding = encoding
@@ -59,7 +58,7 @@ class Decoding:
         if status:
             _lib.raise_status(status)
         try:
-            text = self._decode(exporter) if self._scratch is None else self._decode_wide(self._scratch)
+            text = self._decode(exporter, lease.length) if self._scratch is None else self._decode_wide(self._scratch)
         finally:
             status = lib.zpy_cell_lease_close(lease)
         if status:
@@ -68,10 +67,10 @@ class Decoding:
             raise ValueError(f"Invalid {codecs.lookup(self._encoding).name}")
         return text
 
-    def _decode(self, exporter: Any) -> str | None:
+    def _decode(self, exporter: Any, size: int) -> str | None:
         """None when the codec refuses: Python's own error carries the whole secret, so it must not get out."""
         try:
-            return str(ffi.buffer(exporter, self._size), self._encoding)
+            return str(ffi.buffer(exporter, size), self._encoding)
         except UnicodeError:
             return None
 
@@ -87,7 +86,7 @@ class Decoding:
             scratch.close()
 
 
-def mask_text(handle: int, size: int, suffix_len: int, mask: str) -> str:
+def mask_text(handle: int, suffix_len: int, mask: str) -> str:
     """The text of a cell with all but its last characters masked."""
     check_size(suffix_len, "suffix_len")
     if not isinstance(mask, str):
@@ -100,8 +99,8 @@ def mask_text(handle: int, size: int, suffix_len: int, mask: str) -> str:
     status, lease, exporter = open_lease(handle, PEEK)
     if status:
         _lib.raise_status(status)
-    view = memoryview(ffi.buffer(exporter, size))
-    start, left = size, suffix_len
+    view = memoryview(ffi.buffer(exporter, lease.length))
+    start, left = len(view), suffix_len
     while left and start:
         start -= 1
         left -= view[start] & 0xC0 != 0x80  # Every byte but the continuation bytes begins a character.
@@ -174,7 +173,7 @@ class CypherView(Redacted):
 
     def reveal_masked(self, suffix_len: int = 4, mask: str = "*") -> str:
         """The last characters only; see `CypherCell.reveal_masked`."""
-        return mask_text(self._check(), self._size, suffix_len, mask)
+        return mask_text(self._check(), suffix_len, mask)
 
     def verify(self, other: Buffer | str | Borrowable) -> bool:
         """Whether the secret equals `other`, in constant time; see `CypherCell.verify`."""

@@ -102,10 +102,10 @@ class crypto_secretstream_xchacha20poly1305_state(SecretHolder):
         Raises:
             SecureMemoryClosed: The state is wiped.
         """
-        status, _, exporter = open_lease(self._handle, PEEK | WRITABLE)
+        status, lease, exporter = open_lease(self._handle, PEEK | WRITABLE)
         if status != lib.ZPY_OK:
             self._fail(status)
-        return ffi.from_buffer("uint8_t[]", ffi.buffer(exporter, self._size), require_writable=True)
+        return ffi.from_buffer("uint8_t[]", ffi.buffer(exporter, lease.length), require_writable=True)
 
     def _turn(self) -> Any:
         """The lock, unless the state is gone: in a forked child another thread of the parent's may have it for good."""
