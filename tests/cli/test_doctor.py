@@ -137,6 +137,7 @@ def test_json_findings_and_status(cli: Cli) -> None:
     assert (result.status == 1) == any(finding["severity"] == "serious" for finding in findings)
 
 
+@pytest.mark.usefixtures("kernel_settings")  # It asks twice.
 def test_text_shows_every_finding(cli: Cli) -> None:
     """Each finding and each change of the JSON form has its line."""
     result = cli("doctor")
