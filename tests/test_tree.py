@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import socket
 import stat
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.children import Child, need_root
+from support.loops import LoopDevices
 
 from zeroizepy.file import ShredReport, shred_tree
 from zeroizepy.shred import batch, calls, folders, steps, trees
@@ -116,8 +116,7 @@ def test_what_is_no_file_is_unlinked_itself(root: Path, tmp_path: Path) -> None:
     (root / "folder-link").symlink_to(folder)
     (root / "dangling").symlink_to("nowhere")
     os.mkfifo(root / "fifo")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(root / "socket"))
+    os.mknod(root / "socket", stat.S_IFSOCK | 0o600)  # A path to bind to may not be as long as this one can be.
     report = shred_tree(root)
     assert not root.exists()
     assert canary.read_text() == (folder / "inside").read_text() == "canary"
@@ -127,17 +126,14 @@ def test_what_is_no_file_is_unlinked_itself(root: Path, tmp_path: Path) -> None:
 
 def test_a_device_node_goes_and_its_device_stays(root: Path, tmp_path: Path) -> None:
     """The node of a loop device is unlinked; the image behind it keeps its bytes."""
-    need_root()
+    loops = LoopDevices()
     image = tmp_path / "image"
     image.write_bytes(b"canary" * 100_000)
-    found = subprocess.run(["losetup", "--show", "-f", image], check=False, capture_output=True, text=True)
-    if found.returncode:
-        pytest.skip(f"needs a loop device: {found.stderr.strip()}")
     try:
-        os.mknod(root / "node", 0o600 | stat.S_IFBLK, os.stat(found.stdout.strip()).st_rdev)
+        os.mknod(root / "node", 0o600 | stat.S_IFBLK, os.stat(loops.attach(image)).st_rdev)
         report = shred_tree(root)
     finally:
-        subprocess.run(["losetup", "-d", found.stdout.strip()], check=True)
+        loops.close()
     assert (report.reasons, root.exists()) == ({"device": 1}, False)
     assert image.read_bytes() == b"canary" * 100_000
 

@@ -198,8 +198,8 @@ def test_an_unreadable_folder_is_an_obstacle() -> None:
     import os, sys
     sys.path.insert(0, sys.argv[2])
     from test_tree_walk import *
+    fd = os.open(sys.argv[1], DIRECTORY_FLAGS)  # What it lies in may be closed to others.
     os.setgid(65534); os.setuid(65534)
-    fd = os.open(sys.argv[1], DIRECTORY_FLAGS)
     status = os.fstat(fd)
     root = Folder(None, "", (status.st_dev, status.st_ino), shown=sys.argv[1], fd=fd)
     print(sorted(walked(root, Opener(may_cross=False))))
