@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.children import Child
+from support.children import TIMEOUT_S, Child
 
 from zeroizepy.file import shred_tree
 from zeroizepy.shred import batch, names, trees
@@ -141,12 +141,12 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, number: signal.Si
     outside, root, journal = tmp_path / "outside", tmp_path / "root", tmp_path / "journal"
     fill(outside, 10)
     before = state_of(outside)
-    kills, turn = 0, 0
-    while turn < 6 or kills < 3:  # On a fast machine a run may come to its end before it is killed.
+    kills, turn, whole_s = 0, 0, float(TIMEOUT_S)
+    while turn < 7 or kills < 3:
         turn += 1
         assert turn < 60
         fill(root, 240)
-        left, began = 240, time.monotonic()
+        left, tries, began = 240, 0, time.monotonic()
         while root.exists() or journal.exists():
             process = subprocess.Popen(
                 Child("auto").command(RUN, str(root), str(journal)),
@@ -156,12 +156,18 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, number: signal.Si
             )
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
+            started = time.monotonic()
             try:
-                # The first is killed early or late, the next ones later and later, so that one comes to its end.
-                process.wait(timeout=random.uniform(0, 0.3) + (time.monotonic() - began) / 4)
+                # The first turn shows how long a run takes. In the others the first run is killed early or late, and
+                # the next ones later and later, so that one comes to its end.
+                process.wait(timeout=random.uniform(whole_s if turn == 1 else 0, whole_s) + tries * whole_s / 4)
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
                 kills += 1
+            else:
+                if tries == 0:  # The machine may be faster now than it was.
+                    whole_s = time.monotonic() - started
+            tries += 1
             out, error = process.communicate()
             if out:
                 existed, unlinked, earlier, failed, resumed = out.split()
