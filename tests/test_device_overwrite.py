@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.children import Child
-from support.loops import LoopDevices
+from support.loops import LoopDevices, taking_a_loop_device
 
 from zeroizepy.exceptions import FileAccessError
 from zeroizepy.file import DeviceReport, overwrite_device
@@ -361,8 +361,9 @@ def test_no_permission(loops: LoopDevices, image: Path) -> None:
 def test_no_medium(loops: LoopDevices, image: Path) -> None:
     """A loop device that was detached has a size of 0."""
     device = loops.attach(image)
-    loops.detach(device)
-    refused(device, image, "empty_device")
+    with taking_a_loop_device(alone=True):
+        loops.detach(device)
+        refused(device, image, "empty_device")
 
 
 def test_no_block_device(image: Path, tmp_path: Path) -> None:
@@ -412,8 +413,9 @@ def test_a_device_exchanged_before_it_was_opened(
 
     def exchange(status: os.stat_result) -> DeviceFacts:
         facts = real(status)
-        loops.run("losetup", "--detach", device)
-        loops.run("losetup", device, str(other))
+        with taking_a_loop_device(alone=True):
+            loops.run("losetup", "--detach", device)
+            loops.run("losetup", device, str(other))
         return facts
 
     monkeypatch.setattr(device_run, "read_device_facts", exchange)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.children import TIMEOUT_S, need_root
+from support.loops import taking_a_loop_device
 
 from zeroizepy.testing import Canary, scan_core, scan_process, scan_swap
 
@@ -164,7 +165,8 @@ def swap_area(folder: Path, size_bytes: int) -> Iterator[str]:
     with image.open("wb") as file:
         file.truncate(size_bytes)
     image.chmod(0o600)
-    attached = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True, check=False)
+    with taking_a_loop_device():
+        attached = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True, check=False)
     if attached.returncode:
         pytest.skip(f"needs a loop device: {attached.stderr.strip()}")
     device = attached.stdout.strip()

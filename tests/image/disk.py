@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.loops import taking_a_loop_device
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -196,7 +198,8 @@ def mount_image(disk: Disk, kind: str, options: str = "") -> None:
     """
     texts = ",".join(filter(None, ["loop", options]))
     command = ["mount", "-t", kind, "-o", texts, disk.image, disk.mountpoint]
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    with taking_a_loop_device():
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode:
         raise UnavailableError(f"cannot mount {kind} on a loop device here: {_complaint(result.stderr)}")
     disk.mounted = True

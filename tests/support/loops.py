@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["LoopDevices"]
+__all__ = ["LoopDevices", "taking_a_loop_device"]
 
 _PROGRAMS = ("losetup", "mount", "umount", "mkswap", "swapon", "swapoff", "addpart", "mkfs.ext4", "unshare", "dmsetup")
+
+
+@contextmanager
+def taking_a_loop_device(*, alone: bool = False) -> Iterator[None]:
+    """Where a free loop device is taken: processes that share the tests take the first that is free.
+
+    Args:
+        alone: Nobody else takes one meanwhile, so that one which this process has freed stays free.
+    """
+    try:
+        fd = os.open("/dev/loop-control", os.O_RDONLY)
+    except OSError:
+        yield  # There are none, as whoever takes one will find.
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
 
 
 class LoopDevices:
@@ -36,9 +58,9 @@ class LoopDevices:
 
     def attach(self, image: Path, *options: str) -> str:
         """Attach a file. Returns the device's path."""
-        done = subprocess.run(
-            ["losetup", "--find", "--show", *options, image], check=False, capture_output=True, text=True
-        )
+        command = ["losetup", "--find", "--show", *options, str(image)]
+        with taking_a_loop_device():
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"cannot attach a loop device here: {done.stderr.strip()}")
         device = done.stdout.strip()
