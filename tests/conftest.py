@@ -120,9 +120,15 @@ def no_leftover_cells() -> Iterator[None]:
 def no_descriptor_stays() -> Iterator[None]:
     """What the test opened is closed, and nothing else."""
     gc.collect()  # A descriptor that a test before left in a cycle would be closed in the middle of this one.
-    before = sorted(os.listdir("/proc/self/fd"))
-    yield
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        before = sorted(os.listdir("/proc/self/fd"))
+        yield
+        assert sorted(os.listdir("/proc/self/fd")) == before
+    finally:
+        if collects:
+            gc.enable()
 
 
 @pytest.fixture(autouse=True)
