@@ -47,8 +47,9 @@ class Terminal:
     shown: bytes = b""
 
     def type(self, text: bytes) -> None:
-        """Press keys."""
+        """Press keys, and see to it that the terminal has taken in what they are."""
         os.write(self.master, text)
+        select.select([self.slave], [], [], 0)  # As long as no line is complete, this waits for what is on its way.
 
     def await_shown(self, text: bytes) -> None:
         """Wait until the terminal shows a text, in what it has not been asked for yet."""
@@ -222,13 +223,34 @@ except (KeyboardInterrupt, SystemExit) as error:
     with terminal(child, body) as user:
         user.await_shown(b"? ")
         user.type(b"half of it")
-        time.sleep(0.2)
         assert not user.echoes()
         if how == "ctrl-c":
             user.type(b"\x03")
         else:
             user.process.send_signal(signal.SIGTERM)
         assert user.end() == ("KeyboardInterrupt" if how == "ctrl-c" else "SystemExit") + " True [] 0"
+        assert user.echoes()
+        assert user.shown == b"? \r\n"
+
+
+def test_interrupted_as_soon_as_it_is_there(child: Child) -> None:
+    """A handler's exception right behind the prompt: a new line is shown, and what was made for the answer is wiped."""
+    body = """
+write, live = os.write, []
+def interrupted(fd, text):
+    written = write(fd, text)
+    if text == b'? ':
+        live.append(stats().cells)
+        raise KeyboardInterrupt
+    return written
+os.write = interrupted
+try:
+    CypherCell.from_prompt('? ')
+except KeyboardInterrupt:
+    told(*live, stats().cells)
+"""
+    with terminal(child, body) as user:
+        assert user.end() == "1 0"
         assert user.echoes()
         assert user.shown == b"? \r\n"
 
@@ -278,7 +300,6 @@ except ValueError as error:
         user.await_shown(b"? ")
         for start in range(0, size, 500):  # A pseudo-terminal takes no more than it has room for.
             user.type(b"x" * min(500, size - start))
-            time.sleep(0.02)
         user.type(b"\n")
         told = user.end()
         assert told == "4094" if size == 4094 else told.startswith("the line is longer than 4094 bytes")

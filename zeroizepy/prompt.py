@@ -100,11 +100,7 @@ def _ask_terminal(fd: int, out: int, questions: list[bytes], entries: list[int],
             # Echo is off before the prompt is there, and what was typed ahead, with echo, is not taken for the answer.
             termios.tcsetattr(fd, termios.TCSAFLUSH, _quiet(termios, termios.tcgetattr(fd)))
             for question in questions:
-                _write(out, question)
-                try:
-                    entries.append(_read_line(fd, policy))
-                finally:
-                    _write(out, b"\n")  # The user's own was not echoed.
+                entries.append(_read_line(fd, policy, (out, question)))  # noqa: PERF401 - as above.
         finally:
             # What stands unread behind the line may be the rest of a secret: no shell should get it.
             termios.tcsetattr(fd, termios.TCSAFLUSH, before)
@@ -124,20 +120,33 @@ def _write(fd: int, text: bytes) -> None:
         text = text[os.write(fd, text) :]
 
 
-def _read_line(fd: int, policy: int) -> int:
+def _read_line(fd: int, policy: int, asks: tuple[int, bytes] | None = None) -> int:
+    """A cell for one line; `asks` is where to write which question first."""
+    # Before the question is there: who sees it may interrupt this at once.
     scratch = _lib.new_handle(ffi.NULL, MAX_LINE_BYTES + _LINE_END_BYTES, policy)
     try:
-        used = ffi.new("size_t *")
-        while (ending := int(lib.zpy_source_read_line(scratch, used, fd))) < 0:
-            number = _lib.system_error_number()
-            if -1 - ending != lib.ZPY_SYSTEM:
-                _lib.raise_status(-1 - ending)
-            if number != errno.EINTR:
-                raise OSError(number, os.strerror(number))
-        if ending == lib.ZPY_LINE_FULL or used[0] > MAX_LINE_BYTES:
-            raise ValueError(f"the line is longer than {MAX_LINE_BYTES} bytes, where terminals cut it; use from_file")
-        if ending == lib.ZPY_LINE_EOF and used[0] == 0:
-            raise EOFError("the input ended where a secret was asked for")
-        return moved(scratch, used[0], used[0], (policy, 0, 0))
+        if asks is None:
+            return _read_into(scratch, fd, policy)
+        out, question = asks
+        try:
+            _write(out, question)
+            return _read_into(scratch, fd, policy)
+        finally:
+            _write(out, b"\n")  # The user's own was not echoed.
     finally:
         lib.zpy_cell_wipe(scratch)
+
+
+def _read_into(scratch: int, fd: int, policy: int) -> int:
+    used = ffi.new("size_t *")
+    while (ending := int(lib.zpy_source_read_line(scratch, used, fd))) < 0:
+        number = _lib.system_error_number()
+        if -1 - ending != lib.ZPY_SYSTEM:
+            _lib.raise_status(-1 - ending)
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+    if ending == lib.ZPY_LINE_FULL or used[0] > MAX_LINE_BYTES:
+        raise ValueError(f"the line is longer than {MAX_LINE_BYTES} bytes, where terminals cut it; use from_file")
+    if ending == lib.ZPY_LINE_EOF and used[0] == 0:
+        raise EOFError("the input ended where a secret was asked for")
+    return moved(scratch, used[0], used[0], (policy, 0, 0))
