@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import resource
 import subprocess
 import sys
 import sysconfig
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zeroizepy.cli import errors
-from zeroizepy.cli.demo import _Steps
+from zeroizepy.cli.demo import _Steps, _wait_for_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +150,25 @@ def test_demo_fails_when_a_secret_outlives_its_deadline(run_script: Script) -> N
     assert "are still there 2 s after the deadline" in done.stdout
     assert "memory that can be read: 1 copy found" in done.stdout
     assert done.stderr.splitlines()[0] == "zeroizepy: error: not as claimed: step 7"
+
+
+@needs_linux
+@pytest.mark.parametrize("goes", [True, False])
+def test_demo_gives_a_machine_that_stood_still_its_time(monkeypatch: pytest.MonkeyPatch, *, goes: bool) -> None:
+    """However late the first look comes, a secret that goes then is no failure; one that stays still is."""
+    secret = ctypes.create_string_buffer(b"x" * 32)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if goes and len(naps) == 3:
+            ctypes.memset(secret, 0, len(secret))
+
+    monkeypatch.setattr(time, "sleep", nap)
+    long_ago = time.clock_gettime(time.CLOCK_BOOTTIME) - 60
+    late_s = _wait_for_zeros(os.getpid(), ctypes.addressof(secret), long_ago)
+    assert (late_s is not None) is goes
+    assert (len(naps) == 3) is goes
 
 
 @needs_linux
