@@ -61,10 +61,13 @@ def test_a_file_that_never_reached_the_device_is_kept_from_it(new_disk: Callable
     """Dirty pages are overwritten in the page cache: not one marked block is ever written to the image."""
     disk = new_disk("ext4", "-O", "^has_journal")
     path = disk.mountpoint / "file"
-    with path.open("wb") as file:
-        file.write(nonce * (2 * MIB // 16))
-    report = secure_delete(path, passes=1)
-    assert (report.verdict, report.direct) == ("overwritten", False)
+    for _ in range(10):
+        path.write_bytes(nonce * (2 * MIB // 16))
+        report = secure_delete(path, passes=1)
+        assert report.verdict == "overwritten"
+        if not report.direct:
+            break  # Else the kernel wrote it out before, as it may at any moment, and it was overwritten there.
+    assert not report.direct
     assert disk.hits(nonce) == 0
 
 
