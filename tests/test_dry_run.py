@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.children import need_root
+from support.children import TIMEOUT_S, need_root
 
 from zeroizepy.exceptions import FileAccessError
 from zeroizepy.file import ShredReport, secure_delete, shred_tree
@@ -89,7 +89,7 @@ def read_only(path: Path) -> Iterator[None]:
 @contextmanager
 def running(path: Path) -> Iterator[None]:
     """Have a process execute it."""
-    child = subprocess.Popen([path, "60"])
+    child = subprocess.Popen([path, str(TIMEOUT_S)])
     try:
         while os.readlink(f"/proc/{child.pid}/exe") != str(path):
             time.sleep(0.01)

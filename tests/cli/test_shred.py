@@ -13,6 +13,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from support.children import TIMEOUT_S
 
 from zeroizepy.file import SCHEMES
 
@@ -244,7 +245,7 @@ def test_interrupt_leaves_the_file_and_gives_130(
     while path.read_bytes()[:64] == b"S" * 64:
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=TIMEOUT_S)
     assert child.returncode == 130
     interrupted, not_begun = err.splitlines()
     state = r"(partly overwritten \(pass 1|overwritten as far as pass \d+) of 1000\)?"
@@ -550,7 +551,7 @@ def test_a_dry_run_tells_what_would_be_refused(cli: Cli, tmp_path: Path) -> None
     """A program that runs: the plan says that it would be refused and why, and the status is a failure's."""
     path = tmp_path / "program"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", path)
-    child = subprocess.Popen([path, "60"])
+    child = subprocess.Popen([path, str(TIMEOUT_S)])
     try:
         result = cli("shred", "--dry-run", "program")
     finally:
