@@ -31,8 +31,13 @@ STATE = tempfile.TemporaryDirectory(prefix="zeroizepy-tests-")
 atexit.register(STATE.cleanup)
 os.environ["ZEROIZEPY_STATE_DIR"] = os.path.join(STATE.name, "state")
 
-# A shell that starts the tests in the background has them ignore these two, and the children of the tests would, too.
-for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+# A shell that starts the tests in the background has them ignore the first two, and what starts that shell perhaps the
+# last, without which no pool of multiprocessing ends. The children of the tests would ignore them, too.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.children import TIMEOUT_S
 
 from zeroizepy.cell import CypherCell
 from zeroizepy.exceptions import FileAccessError, SecureMemoryClosed, SecureWipeError
@@ -46,7 +47,7 @@ def run_script(script: str, place: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"TMPDIR": str(place)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT_S,
         check=False,
     )
 

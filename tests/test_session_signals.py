@@ -10,6 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
+from support.children import TIMEOUT_S
 from support.sessions import Place
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_it_cleans_up_and_dies_by_the_signal(place: Place, name: str, way: str) 
     if way != "kill":
         process.stdout.readline()
         process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, err) == (-number, "")
     assert_nothing_left(place)
 
@@ -221,7 +222,7 @@ with SecureSession() as session:
         env=place.environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1 True\n", "")

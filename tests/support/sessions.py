@@ -9,6 +9,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .children import TIMEOUT_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -87,7 +89,7 @@ class Place:
     def run(self, code: str, prelude: str = "session", **more: str) -> tuple[int, list[str], str]:
         """Run a program to its end: its status, the lines it printed, and its stderr."""
         process = self.start(code, prelude, **more)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=TIMEOUT_S)
         return process.returncode, out.splitlines(), err
 
     def left(self) -> list[str]:
