@@ -876,6 +876,23 @@ def test_an_interruption_leaves_the_file_and_nothing_else(tmp_path: Path, except
     assert path.stat().st_size == 5000
 
 
+def test_an_interruption_leaves_no_random_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C once the old name is gone: nobody would look for the new one, and it goes, too."""
+    hide = steps.FileRun.hide
+
+    def interrupted(run: steps.FileRun, length: int) -> bool:
+        hide(run, length)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps.FileRun, "hide", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        secure_delete(make(tmp_path / "file"))
+    report = getattr(caught.value, "report", None)
+    assert isinstance(report, ShredReport)
+    assert (report.verdict, report.renamed, report.unlinked) == ("not_in_place", True, True)
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_interruption_carries_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the second of three passes: the report on the exception knows both, and calls nothing overwritten."""
     monkeypatch.setattr(steps, "SPAN_BYTES", 4096)

@@ -323,6 +323,28 @@ def test_all_sessions_of_the_process(place: Place) -> None:
     assert_nothing_left(place)
 
 
+def test_a_signal_while_a_file_has_a_random_name(place: Place) -> None:
+    """It interrupts the removal of a file whose old name is gone already: nothing is left in the program's folder."""
+    status, _, err = place.run(
+        """
+        from zeroizepy.shred.steps import FileRun
+        hide = FileRun.hide
+        def interrupted(*arguments):
+            hidden = hide(*arguments)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return hidden
+        FileRun.hide = interrupted
+        with session:
+            for _ in range(2):
+                session.create_temp_file(dir=os.environ["PLACE2"])
+        ready("too far")
+        """,
+        PLACE2=str(place.other),
+    )
+    assert (status, err) == (-signal.SIGTERM, "")
+    assert_nothing_left(place)
+
+
 def test_a_session_that_another_thread_cleans_up_is_waited_for(place: Place) -> None:
     """The signal comes while a thread is in the middle of closing: all is gone before the process is."""
     status, _, err = place.run(

@@ -199,6 +199,12 @@ class Holdings:
         finally:
             self.lock.release()
 
+    def release_and_end(self, timeout_s: float) -> list[Exception]:
+        """Release in a signal handler after which nothing goes on: what it interrupted is finished here."""
+        errors = self.release(timeout_s)
+        self.removal.break_off()
+        return errors
+
     def _release(self) -> list[Exception]:
         removal = self.removal
         removal.errors.clear()

@@ -16,6 +16,8 @@ from zeroizepy.shred.target import find
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zeroizepy.shred.name_steps import NameRun
+
 __all__ = ["FOLDER_FLAGS", "Identity", "Removal", "ReplacedError"]
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,6 +53,7 @@ class Removal:
     def __init__(self) -> None:
         self.reports: list[ShredReport] = []
         self.errors: list[Exception] = []
+        self._under_way: list[NameRun] = []  # Several when a signal handler goes on with what the signal interrupted.
 
     def attempt(self, step: Callable[..., object], *arguments: object) -> bool:
         """Whether the step succeeded; its error is kept, with the report that came with it."""
@@ -75,12 +78,19 @@ class Removal:
         found = find(path)
         if found is None:
             return ShredReport(path, existed=False, reasons=("missing",))
+        under_way = len(self._under_way)
         try:
             if check is not None:
                 check(found.status)
-            return shred_found(found, _OPTIONS)
+            return shred_found(found, _OPTIONS, self._under_way.append)
         finally:
+            del self._under_way[under_way:]
             os.close(found.directory)
+
+    def break_off(self) -> None:
+        """Leave no random name behind of files that are being removed, as after this nobody goes on with them."""
+        for run in self._under_way:
+            run.leave_no_name()
 
     def remove_directory(self, path: str, check: Callable[[os.stat_result], object] | None = None) -> None:
         """Shred all that is in a directory, then remove it. One that is gone already is fine.

@@ -27,8 +27,8 @@ _WAIT_S = 30.0
 class Ending(Protocol):
     """What a session is to this module."""
 
-    def release(self, timeout_s: float = -1) -> list[Exception]:
-        """Get rid of everything. Returns what failed."""
+    def release_and_end(self, timeout_s: float) -> list[Exception]:
+        """Get rid of everything, as nothing goes on afterwards. Returns what failed."""
 
 
 _open: dict[int, Ending] = {}
@@ -111,7 +111,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
     _dying.append(number)
     try:
         for session in list(_open.values()):
-            for error in session.release(_WAIT_S):
+            for error in session.release_and_end(_WAIT_S):
                 _say(f"a session left something behind: {error}")
     except KeyboardInterrupt:
         _say("the clean-up was interrupted; 'zeroizepy recover' or the next session goes on with it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from zeroizepy.exceptions import FileAccessError, SecureWipeError
@@ -80,6 +81,15 @@ class NameRun:
         """
         names.unlink(self.found.directory, self.name, self.fd)
         self.unlinked = True
+
+    def leave_no_name(self) -> None:
+        """Remove the random name that a run which is broken off would leave, and that nobody would look for.
+
+        A file has such a name only when its passes are done. What cannot be removed stays.
+        """
+        if self.renamed and not self.unlinked:
+            with suppress(OSError):
+                self.unlink()
 
     # ---- the answer ----
 

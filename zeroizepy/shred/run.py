@@ -21,6 +21,9 @@ from .report import ShredReport
 from .steps import FileRun, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .name_steps import NameRun
     from .options import ShredOptions
     from .passes import SpanWriter
 
@@ -75,14 +78,17 @@ def shred_at(directory: int, name: str, path: str, options: ShredOptions) -> Shr
     return _shred_found(target.Target(path, directory, name, status), options, started)
 
 
-def shred_found(found: target.Target, options: ShredOptions) -> ShredReport:
+def shred_found(
+    found: target.Target, options: ShredOptions, begun: Callable[[NameRun], object] | None = None
+) -> ShredReport:
     """Overwrite and unlink the very file that `target.find` saw; one that took its place since is refused.
 
     Args:
         found: Its `directory` stays open.
         options: As for `shred`; `follow_symlinks` must be False.
+        begun: Gets the run of a file before its first pass.
     """
-    return _shred_found(found, options, time.monotonic())
+    return _shred_found(found, options, time.monotonic(), begun=begun)
 
 
 def _shred_found(
@@ -91,6 +97,7 @@ def _shred_found(
     started: float,
     progress: Progress | None = None,
     followed: tuple[str, ...] = (),
+    begun: Callable[[NameRun], object] | None = None,
 ) -> ShredReport:
     if stat.S_ISLNK(found.status.st_mode):
         return _unlink_link(found, options, started)
@@ -104,6 +111,8 @@ def _shred_found(
         run = FileRun(found, fd, options, started)
         run.notes += followed
         run.progress = progress
+        if begun is not None:
+            begun(run)
         report = _Alone(run).carry_out()
     except BaseException:
         with suppress(OSError):  # What failed first is what the caller must hear.
@@ -155,6 +164,7 @@ class _Alone:
             self._overwrite_and_remove()
             return run.report()
         except KeyboardInterrupt as error:
+            run.leave_no_name()
             run.reasons.append("failed:interrupted")
             # Assigned by name because the builtin type does not declare it; our own errors do.
             vars(error)["report"] = run.report("interrupted")
