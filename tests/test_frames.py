@@ -68,6 +68,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "create_secret, immutable": lambda: OPEN.create_secret(secret(), wipe_input=True),
     "create_secret, no room": lambda: OPEN.create_secret(LARGE[:-1]),
     "clear": lambda: secure_clear(secret()),
+    "clear, str": lambda: secure_clear(ANY or secret().decode()),
     "compare": lambda: secure_compare(secret(), ANY or 3),
     "compare, turned": lambda: secure_compare(ANY or 3, secret()),
     "pattern": lambda: secure_delete("/nonexistent", pattern=TEXT),

@@ -75,9 +75,14 @@ def secure_clear(buffer: Buffer) -> None:
     try:
         readonly = memoryview(buffer).readonly
     except TypeError:
-        readonly = False  # No buffer at all: the next line says so.
+        readonly = False  # No buffer at all: as_buffer says so.
     if readonly:
         buffer = b""  # For reporters that print the variables of a traceback.
         raise TypeError(f"buffer must be writable; {kind} cannot be wiped")
-    with _lib.as_buffer(buffer, "buffer") as target:
-        _lib.core(len(target), "memzero")(target, len(target))
+    try:
+        with _lib.as_buffer(buffer, "buffer") as target:
+            _lib.core(len(target), "memzero")(target, len(target))
+    except BaseException as error:
+        buffer = b""
+        _lib.clear_locals(error)
+        raise
