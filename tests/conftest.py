@@ -69,7 +69,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def no_garbage_of_others() -> None:
     """What a test before left in cycles ends before this one counts secrets, and not in the middle of it."""
-    if zeroizepy.stats().cells:
+    now = zeroizepy.stats()
+    if now.cells or now.pinned:
         gc.collect()
 
 

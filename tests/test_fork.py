@@ -218,7 +218,7 @@ def test_fork_from_a_thread_while_others_work(child: Child) -> None:
             key = CryptoKey.generate()
             assert decrypt(encrypt(made[0], key), key) == SECRET
     def check():
-        signal.alarm(20)
+        signal.alarm(200)
         raises(CellWipedError, cells[0].reveal)
         assert CypherCell(SECRET).verify(SECRET)
         assert SecureMemory(9000).get_bytes() == bytes(9000)
@@ -336,7 +336,7 @@ def test_raw_clone_beside_a_deadline(child: Child) -> None:
     time.sleep(0.1)  # The thread is there, and asleep.
     pid = raw_clone()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(200)
         raise SystemExit(8)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     whole()

@@ -15,6 +15,7 @@ from zeroizepy.cell import CypherCell
 from zeroizepy.memory import stats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from support.children import Child
@@ -23,6 +24,17 @@ pytestmark = pytest.mark.usefixtures("no_leftover_cells")
 
 SECRET = b"s3cr3t value with spaces \xc3\x9f"
 SIZES = [0, 1, 28, 4095, 4096, 4097, 8191, 8192, 8193, 100_000]
+
+
+feeders: list[threading.Thread] = []
+
+
+@pytest.fixture(autouse=True)
+def no_feeder_stays() -> Iterator[None]:
+    """Its descriptor would be closed while a later test counts them."""
+    yield
+    while feeders:
+        feeders.pop().join()
 
 
 def feed(data: bytes, pieces: int = 1) -> int:
@@ -36,7 +48,8 @@ def feed(data: bytes, pieces: int = 1) -> int:
             for start in range(0, len(data), step):
                 pipe.write(data[start : start + step])
 
-    threading.Thread(target=write, daemon=True).start()
+    feeders.append(threading.Thread(target=write, daemon=True))
+    feeders[-1].start()
     return reader
 
 

@@ -32,7 +32,7 @@ def run_all(work: Callable[[int], None], count: int = THREADS) -> None:
 
     def body(number: int) -> None:
         try:
-            gate.wait(30)
+            gate.wait(300)
             work(number)
         except BaseException as error:  # noqa: BLE001 - raised again below.
             failed.append(error)
@@ -41,7 +41,7 @@ def run_all(work: Callable[[int], None], count: int = THREADS) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(600)
         assert not thread.is_alive(), "a thread hangs"
     if failed:
         raise failed[0]
@@ -282,7 +282,7 @@ def race(cells: list[CypherCell], attempt: Callable[[CypherCell], bytes]) -> lis
 
     def work(_number: int) -> None:
         for cell, got in zip(cells, results, strict=True):
-            start.wait(30)
+            start.wait(300)
             try:
                 got.append(attempt(cell))
             except CellWipedError:

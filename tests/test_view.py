@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.lifetimes import lifetimes
+from support.lifetimes import LONGEST_S, lifetimes
 
 from zeroizepy.cell import CypherCell, CypherView
 from zeroizepy.exceptions import CellExpiredError, CellWipedError, ViewExpiredError
@@ -187,16 +187,16 @@ def test_blocks_of_two_threads() -> None:
     def other() -> None:
         with cell as view:
             inside.set()
-            leave.wait(10)
+            leave.wait(LONGEST_S)
             seen.append(bytes(view))
         seen.append(view)
 
     thread = threading.Thread(target=other)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(LONGEST_S)
     with cell as mine:
         leave.set()
-        thread.join(10)
+        thread.join(LONGEST_S)
         assert seen[0] == SECRET
         with pytest.raises(ViewExpiredError, match=r"^View expired$"):
             bytes(seen[1])

@@ -179,10 +179,12 @@ fall_due_together(uint64_t ttl_ns)
 {
     uint64_t const expired = stats().expiries;
     uint64_t const deadline = zpy_entry_now_ns() + ttl_ns;
-    size_t length = 0;
     /* Among equal deadlines the first one made is the last one kept. */
     uint64_t const last = made(zpy_cell_create((uint8_t const *) "secret", 6, 0, ttl_ns, 0));
-    uint8_t const volatile *const byte = pinned(last, &length);
+    uint8_t const volatile *const byte = pinned_in_time(last);
+    if (byte == NULL) {
+        return false;
+    }
     size_t const count = make_due(deadline);
     atomic_store(&last_byte, byte);
     bool const in_time = count == DUE && zpy_entry_now_ns() < deadline;
