@@ -327,3 +327,13 @@ def test_stats_are_frozen() -> None:
     """A value, not a window."""
     with pytest.raises(AttributeError):
         stats().cells = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("data", ["canary", b"canary", bytearray(b"canary"), 1.5])
+def test_secure_memory_is_given_a_size(data: object) -> None:
+    """Bytes in its place are told where they go, and no frame of the error holds them."""
+    with pytest.raises(
+        TypeError, match=r"size must be an int, not \w+; SecureMemory\.from_bytes copies data"
+    ) as caught:
+        SecureMemory(data)  # type: ignore[arg-type]
+    assert all(data is not each for entry in caught.traceback[1:] for each in entry.frame.f_locals.values())

@@ -81,6 +81,9 @@ class SecureMemory(SlottedHolder):
         policy: Literal["seal", "strict"] | None = None,
         inherit: bool = False,
     ) -> None:
+        if not isinstance(size, int):
+            kind, size = type(size).__name__, 0  # Tracebacks show a frame's variables, and this one may be a secret.
+            raise TypeError(f"size must be an int, not {kind}; SecureMemory.from_bytes copies data")
         check_size(size)
         self._hold(_lib.new_handle(ffi.NULL, size, option_bits(tier, policy, inherit)), size)
 
