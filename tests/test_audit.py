@@ -199,7 +199,8 @@ def test_errors_name_the_line(path: Path) -> None:
     assert fault([*good, good[0]]) == "line 7: entry 6 should stand here, not 0"
     assert fault([*good[:-1], good[-1][:-1]]).startswith(f"line 6: incomplete ({len(good[-1]) - 1} bytes)")
     assert fault([*good, b"\n"]).startswith("line 7: is no entry")
-    assert fault([]) == "is empty, and no audit log"
+    assert fault([]) == "is empty, and no audit log; the first append makes it one"
+    assert fault([b"{}"]).startswith("holds no entry of an audit log; ")  # As an append says, which would seal nothing.
     assert fault([b"some text\n"]).startswith("line 1: is no entry")
 
 

@@ -122,6 +122,20 @@ class AuditLog:
 
         return self._append(sign)
 
+    def check_open(self) -> None:
+        """Raise what `record` would for the file as it is, before work is done that is to be recorded; writes nothing.
+
+        Raises:
+            AuditError, OSError: As for `record`. A missing log is made, empty.
+        """
+        with self._opened() as fd:
+            size = os.fstat(fd).st_size
+            if size:
+                last, end = self._last_entry(fd, size)
+                torn = os.pread(fd, size - end, end)
+                if torn:
+                    self._seal(last, torn)
+
     def head(self) -> str:
         """The hash of the last entry, after the whole log was verified; raises what `verify` does."""
         return self.verify().head
@@ -179,8 +193,7 @@ class AuditLog:
                 break
             window *= 8
         if found is None:
-            remedy = "if its very first write was interrupted, nothing was recorded: move it away"
-            raise AuditError(f"{self._path}: holds no entry of an audit log; {remedy}")
+            raise _no_log(self._path)
         return found[0], start + found[1]
 
     def _seal(self, last: Entry, torn: bytes) -> Entry:
@@ -215,9 +228,14 @@ def _signed_message(sequence: int, previous: str) -> bytes:
     return DOMAIN + f"{sequence} {previous}".encode()
 
 
+def _no_log(path: str) -> AuditError:
+    remedy = "if its very first write was interrupted, nothing was recorded: move it away"
+    return AuditError(f"{path}: holds no entry of an audit log; {remedy}")
+
+
 def _check_file(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise AuditError(f"{path}: is not a regular file")
+        raise AuditError(f"{path}: is not a regular file; give an audit log")
 
 
 def verify(path: _Path, *, expected_head: str | None = None, public_key: Buffer | None = None) -> AuditSummary:
@@ -276,6 +294,8 @@ class _Reader:
         self._line += 1
         if not line.endswith(b"\n"):
             fault = f"incomplete ({len(line)} bytes): a write was interrupted, or the log was cut"
+            if self._last is None:
+                raise _no_log(self._path)
             raise self._fail(f"{fault}; the next append seals what is there")
         entry = parse_line(line[:-1])
         if entry is None:
@@ -334,13 +354,15 @@ class _Reader:
         if self._torn:
             raise self._damaged()
         if self._last is None:
-            raise AuditError(f"{self._path}: is empty, and no audit log")
+            raise AuditError(f"{self._path}: is empty, and no audit log; the first append makes it one")
         if self._expected_head is not None and self._expected_at is None:
             raise AuditError(
                 f"{self._path}: has no entry with the expected hash {self._expected_head}; it was cut or written anew"
             )
         if self._public_key is not None and self._signed is None:
-            raise AuditError(f"{self._path}: has no checkpoint signed by {self._public_key.hex()}")
+            raise AuditError(
+                f"{self._path}: has no checkpoint signed by {self._public_key.hex()}; was it cut, or is it another log?"
+            )
         return AuditSummary(
             self._last.sequence + 1, self._last.hash, self._interrupted, self._signed, self._expected_at
         )
