@@ -167,13 +167,17 @@ def open_private_file(path: str, what: str) -> Iterator[int]:
 
     Raises:
         ValueError: It is no regular file, another user owns it, or others may access it.
-        OSError: It cannot be opened.
+        OSError: It cannot be opened; one that the block raises without a name gets this one.
     """
     made: list[int] = []
     try:
         _open_into(made, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW)
         _check_private(path, os.fstat(made[0]), what)
         yield made[0]
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
     finally:
         _close_all(made)
 

@@ -11,7 +11,7 @@ from zeroizepy.durable import identity_of, open_private_file
 from zeroizepy.json_form import JsonForm
 
 from .file import read_key_file
-from .wrap import MAX_WRAPPED_BYTES, parse
+from .wrap import MAGIC, MAX_WRAPPED_BYTES, parse
 
 __all__ = ["KeyFileInfo", "key_file_info", "look_at_key_file"]
 
@@ -64,9 +64,10 @@ def look_at_key_file(path: str) -> tuple[KeyFileInfo, str]:
     modified = datetime.fromtimestamp(status.st_mtime, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     if status.st_size in _RAW:
         return KeyFileInfo(path, _RAW[status.st_size], "nothing", 0, 0, modified), identity_of(status)
-    if status.st_size > MAX_WRAPPED_BYTES:
-        raise ValueError(f"{path}: is no key file: it has {status.st_size} bytes")
-    content, identity = read_key_file(path)
+    content, identity = (b"", "") if status.st_size > MAX_WRAPPED_BYTES else read_key_file(path)
+    if not content or content[: len(MAGIC)] != MAGIC[: len(content)]:
+        remedy = "a raw one has 16, 24 or 32, and others begin as CryptoKey.save writes them"
+        raise ValueError(f"{path}: is no key file: it has {status.st_size} bytes; {remedy}")
     wrapped = parse(content, f"{path}: ")
     kind: Literal["password", "wrapping_key"] = "password" if wrapped.by_password else "wrapping_key"
     info = KeyFileInfo(path, wrapped.algorithm, kind, wrapped.opslimit, wrapped.memlimit, modified)

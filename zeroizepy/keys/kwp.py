@@ -149,7 +149,10 @@ def kwp_open_into(target: SecureMemory, wrapping_key: object, blob: bytes) -> No
     note(wrapping_key, "kwp")  # As above.
     is_good = lend(wrapping_key, lambda outer: unwrap_into(outer, blob, take), peek=True)
     if not is_good:
-        raise DecryptionError("wrong wrapping key, or the wrapped key was changed; AES-KWP does not tell which")
+        raise DecryptionError(
+            "wrong wrapping key, or the wrapped key was changed, AES-KWP does not tell which; "
+            "give the right one, or another copy"
+        )
     if wrong:
         raise DecryptionError(f"blob: holds {wrong[0]} bytes, which is no length of a key")
     note(wrapping_key, "keys_unwrapped")
@@ -162,5 +165,7 @@ def key_length(blob: bytes) -> int:
         DecryptionError: It holds none.
     """
     if len(blob) not in _LENGTHS:
-        raise DecryptionError(f"blob: a key wrapped with AES-KWP has 24, 32 or 40 bytes, not {len(blob)}")
+        raise DecryptionError(
+            f"blob: a key wrapped with AES-KWP has 24, 32 or 40 bytes, not {len(blob)}; is it of the other format?"
+        )
     return _LENGTHS[len(blob)]

@@ -119,7 +119,8 @@ def check_may_wrap(wrapping_key: HeldKey, key: object) -> None:
             fail_key(lib.zpy_cell_state(each._handle))
     if wrapping_key._size < key._size:
         raise ValueError(
-            f"a key of {wrapping_key._size} bytes must not wrap one of {key._size}: it would be the weaker"
+            f"a key of {wrapping_key._size} bytes must not wrap one of {key._size}, as the weaker; "
+            f"take one of {key._size} bytes"
         )
     if _are_same(wrapping_key, key):
         raise ValueError(
@@ -160,20 +161,28 @@ def parse(blob: bytes, where: str) -> Wrapped:
         DecryptionError: It is none, of another version, truncated, or too long.
     """
     if not blob or blob[: len(MAGIC)] != MAGIC[: len(blob)]:
-        raise DecryptionError(f"{where}is no wrapped key: it does not begin like one")
+        raise DecryptionError(
+            f"{where}is no wrapped key: it does not begin like one; raw keys and AES-KWP are read otherwise"
+        )
     if len(blob) < _HEADER.size:
-        raise DecryptionError(f"{where}is truncated: {len(blob)} bytes do not hold a wrapped key's header")
+        raise DecryptionError(
+            f"{where}is truncated: {len(blob)} bytes do not hold a wrapped key's header; take a whole copy"
+        )
     header = blob[: _HEADER.size]
     _, version, kind, number, zero, passes, size, password_salt = _HEADER.unpack(header)
     if version != _VERSION:
         raise DecryptionError(f"{where}is a wrapped key of version {version}; this zeroizepy reads version {_VERSION}")
     if kind not in (_BY_KEY, _BY_PASSWORD) or number not in _BY_NUMBER or zero != 0:
-        raise DecryptionError(f"{where}is damaged: its header has values that no version {_VERSION} has")
+        raise DecryptionError(
+            f"{where}is damaged: its header has values that no version {_VERSION} has; take another copy"
+        )
     length = _BY_NUMBER[number].key_bytes
     whole_bytes = _KEY_AT + length + _TAG_BYTES
     if len(blob) != whole_bytes:
         fault = "is truncated" if len(blob) < whole_bytes else "has something behind its end"
-        raise DecryptionError(f"{where}{fault}: a wrapped key of this kind has {whole_bytes} bytes")
+        raise DecryptionError(
+            f"{where}{fault}: a wrapped key of this kind has {whole_bytes} bytes, not {len(blob)}; take a whole copy"
+        )
     commitment_at = _HEADER.size + _SALT_BYTES
     return Wrapped(
         header=header,
@@ -203,9 +212,12 @@ def unseal_into(target: SecureMemory, wrapped: Wrapped, wrapping_key: object) ->
     status = lib.zpy_wrap_open(request, wrapped.commitment, sealed, len(sealed), target._handle)
     if status == lib.ZPY_OTHER_KEY:
         what = "password" if wrapped.by_password else "wrapping key"
-        raise DecryptionError(f"wrong {what}, or the first {_KEY_AT} bytes of the wrapped key were changed")
+        raise DecryptionError(
+            f"wrong {what}, or the first {_KEY_AT} bytes of the wrapped key were changed; "
+            "give the right one, or another copy"
+        )
     if status == lib.ZPY_FORGED:
-        raise DecryptionError("the wrapped key was changed; what it should open with is right")
+        raise DecryptionError("the wrapped key was changed, and what it should open with is right; take another copy")
     if status != lib.ZPY_OK:
         _lib.raise_closed(status, "wrapping key")
     note(wrapping_key, "keys_unwrapped")
