@@ -82,8 +82,13 @@ def load_json(text: str) -> Any:
 
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no whole JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise ValueError("not a report: nested too deeply") from None
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        # Python refuses whole numbers of thousands of digits, and tells programs how to allow them.
+        raise ValueError(str(error).partition(";")[0]) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

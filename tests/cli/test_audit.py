@@ -128,7 +128,7 @@ def test_what_other_commands_print(cli: Cli, tmp_path: Path, monkeypatch: pytest
     [
         ("{}", "report.schema is none of zeroizepy/certificate/1, "),
         ("[]", "report must be an object"),
-        ("{", "not a report: Expecting"),
+        ("{", "not a report: no whole JSON: Expecting"),
         ('{"files": [], "summary": {}}', "it lists nothing"),
         ('{"files": [{"schema": "zeroizepy/tree-report/1"}]}', "files[0]."),
         ('{"schema": "zeroizepy/audit/1"}', "report.schema is none of"),

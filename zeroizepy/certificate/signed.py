@@ -100,13 +100,18 @@ def read_signed(kind: type[_Kind], text: str, public_key: Buffer) -> _Kind:
         found = load_json(body)
         value = from_plain(kind, found, kind.name.split()[-1])
     except ValueError as error:
-        raise CertificateError(f"not {kind.name}: {error}") from None
+        fault, _, remedy = str(error).partition("; ")
+        raise CertificateError(f"not {kind.name}: {fault}; {remedy or 'take the file as it was written'}") from None
     if found.get("schema") != kind.schema or value.to_json() != body:
         raise CertificateError("not in the canonical form that is signed (RFC 8785); take the file as it was written")
     if value.public_key != trusted.hex():
-        raise CertificateError(f"signed with another key: {value.public_key[:64]}, not {trusted.hex()}")
+        raise CertificateError(
+            f"signed with another key: {value.public_key[:64]}, not {trusted.hex()}; ask its signer which is right"
+        )
     try:
         verify_signature_text(trusted, _message(kind.domain, found), value.signature)
     except SignatureError:
-        raise CertificateError(f"the signature is not valid: the {kind.name[2:]} was changed, or not signed") from None
+        raise CertificateError(
+            f"the signature is not valid: the {kind.name[2:]} was changed, or not signed; do not trust it"
+        ) from None
     return value
