@@ -215,7 +215,10 @@ def test_descriptor_that_is_not_open(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(TEXT)
     result = cli("encrypt", "text", "--key-fd", 77)
     assert result.status == 1
-    assert result.errors() == ["zeroizepy: error: --key-fd 77: bad file descriptor"]
+    assert result.errors() == [
+        "zeroizepy: error: --key-fd 77: bad file descriptor",
+        "zeroizepy: hint: the shell opens it for reading with, for example, 3<FILE",
+    ]
 
 
 def test_progress_bar_on_a_terminal(terminal: Terminal, key: Path, tmp_path: Path) -> None:

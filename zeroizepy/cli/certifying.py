@@ -19,8 +19,8 @@ from zeroizepy.certificate import (
 from zeroizepy.signing import SigningKey
 
 from .console import Output
-from .errors import Failure, failure_of, printable
-from .files import check_path, new_file, open_regular
+from .errors import BAD_USAGE, Failure, failure_of, printable
+from .files import EMPTY_PATH, check_path, new_file, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,6 +58,7 @@ def load_signing_key(path: str) -> SigningKey:
     Raises:
         Failure: It is none.
     """
+    check_path(path)
     try:
         return SigningKey.load(path)
     except FileNotFoundError:
@@ -90,7 +91,7 @@ def read_text(path: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise Failure(f"{path}: is not UTF-8 text", "give what 'zeroizepy shred --json' or certify wrote") from None
+        raise Failure(f"{path}: is not UTF-8 text", "give the file as a command of zeroizepy wrote it") from None
 
 
 def read_report_file(path: str) -> StoredReports:
@@ -123,6 +124,8 @@ def issue(
         CertificateError: A report cannot be certified; nothing is written then.
         Failure, OSError: The key or the files.
     """
+    if not folder:
+        raise Failure(*EMPTY_PATH, BAD_USAGE)
     if not os.path.isdir(folder):
         raise Failure(f"{folder}: is not a folder", "make it first")
     with load_signing_key(key_file) as key:

@@ -40,10 +40,19 @@ _HINTS_BY_NUMBER = {
     errno.EACCES: "check the permissions of the path and its folders, or run it as a user who has them",
     errno.EROFS: "mount it writable, or choose another place",
     errno.ETXTBSY: "a program runs it, or it is swap in use; end that first",
+    errno.ENOTDIR: "a part of the path is no directory; check how it is written",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "its links lead in a circle, or are not followed here; give the file itself",
+    errno.EISDIR: "give a regular file",
+    errno.ENXIO: "it is a socket, or a device that is not there; give a regular file",
+    errno.EBADF: "the shell opens it for reading with, for example, 3<FILE",
+    errno.EIO: "its device, or the file system, failed there; the system's log may tell more",
+    errno.ENOSPC: "make room there, or choose another place",
+    errno.EDQUOT: "make room there, or choose another place",
 }
 """By the system's answer, where nobody knew more."""
 
-_SAYS_MORE = (errno.EROFS, errno.ETXTBSY)
+_SAYS_MORE = (errno.EROFS, errno.ETXTBSY, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """Answers whose remedy goes before that of a reason."""
 
 
@@ -110,10 +119,10 @@ def _describe_os_error(error: OSError, path: str | None) -> tuple[str, str | Non
     fault, hint = _split(error.strerror or str(error))
     fault = _uncapitalized(fault)
     if where is not None:
+        if error.errno == errno.ELOOP and os.path.islink(where):
+            return f"{os.fsdecode(where)}: is a symbolic link", "give the file that it leads to"
         fault = f"{os.fsdecode(where) or repr('')}: {fault}"
     reasons = getattr(getattr(error, "report", None), "reasons", ())
-    if error.errno == errno.ENOTDIR and "permission" in reasons:  # The reason's name is wider than the word.
-        return fault, "a part of the path is no directory; check how it is written"
     remedy = hint or _HINTS_BY_NUMBER.get(error.errno or 0)
     if error.errno in _SAYS_MORE:
         return fault, remedy
@@ -134,7 +143,11 @@ def _describe_click(error: ClickException) -> Failure:
     if not isinstance(error, UsageError):
         return Failure(_uncapitalized(error.format_message()))
     command = error.ctx.command_path if error.ctx is not None else "zeroizepy"
-    return Failure(_uncapitalized(error.format_message().rstrip(".")), f"see '{command} --help'", BAD_USAGE)
+    fault = _uncapitalized(error.format_message().rstrip("."))
+    fault = fault.replace(" is not a valid integer range", " is not a whole number")
+    if fault.startswith("got unexpected extra argument") and error.ctx is not None and error.ctx.params.get("ask"):
+        fault = "--password takes no value, it asks at the terminal"  # What stands there too much may be the password.
+    return Failure(fault, f"see '{command} --help'", BAD_USAGE)
 
 
 def _describe_library(error: Exception, path: str | None) -> Failure:

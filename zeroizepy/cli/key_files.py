@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,6 +33,7 @@ __all__ = ["check_command", "erase_command", "info_command", "unwrap_command", "
 
 _MAY_REMAIN = 3
 _MOST_WRAPPED_BYTES = 4096
+_KWP_BYTES = (24, 32, 40)
 _format_option = click.option(
     "--format",
     "form",
@@ -168,9 +171,12 @@ def _check_form(form: str, given: dict[str, Any]) -> None:
 
 
 def _read_blob(file: str) -> bytes:
-    remedy = "a key wrapped with AES-KWP has 24, 32 or 40 bytes"
+    remedy = "a key wrapped with AES-KWP has 24, 32 or 40; what 'key wrap' wrote otherwise takes no --format"
     with open_regular(file, _MOST_WRAPPED_BYTES, remedy) as (fd, _), open(fd, "rb", closefd=False) as source:
-        return source.read()
+        blob = source.read()
+    if len(blob) not in _KWP_BYTES:
+        raise Failure(f"{file}: has {len(blob)} bytes", remedy)
+    return blob
 
 
 # ---- erasing ----
@@ -207,11 +213,10 @@ def erase_command(
       3  done, and old bytes of the file may remain: not_in_place
     """  # noqa: D301 - click takes the backspace for "do not wrap".
     check_path(file)
-    if target is not None:
-        check_path(target)
-        check_free(target, overwrite=None)
-    if log is not None:
-        check_path(log)
+    if signing_file is not None and target is None and log is None:
+        text = "--sign needs --receipt OUT or --audit LOG: what is shown is not signed"
+        raise click.UsageError(text, click.get_current_context())
+    _check_places(target, log)
     with ExitStack() as stack, failing(file):
         signer = stack.enter_context(load_signing_key(signing_file)) if signing_file is not None else None
         info = key_file_info(file)
@@ -269,6 +274,30 @@ def _show(done: KeyFileErasure, *, as_json: bool) -> None:
     output.line(f"{done.shred.path}: {verdict}", verdict_style(verdict))
     show_remarks(output, done.shred)
     _show_receipt(output, done.receipt)
+
+
+def _check_places(target: str | None, log: str | None) -> None:
+    """Refuse places where no receipt could be kept while the key file is still there."""
+    if target is not None:
+        check_path(target)
+        check_free(target, overwrite=None)
+        _check_folder(target)
+    if log is None:
+        return
+    check_path(log)
+    if os.path.lexists(log):
+        AuditLog(log).check_open()
+    else:
+        _check_folder(log)
+
+
+def _check_folder(path: str) -> None:
+    """Refuse a new file that its folder would refuse."""
+    folder = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _keep(done: KeyFileErasure, target: str | None, log: str | None, signer: SigningKey | None) -> None:

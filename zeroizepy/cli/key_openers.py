@@ -16,7 +16,7 @@ from zeroizepy.keys.wrap import MAGIC
 
 from .errors import Failure, failure_of
 from .files import naming
-from .keys import load_key
+from .keys import load_key, parse_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +31,9 @@ def opener_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --key, --key-fd, --password and --password-fd to a command."""
     text = "Read the password from descriptor N, to its end, without white space around it."
     for option in (
-        click.option("--password-fd", type=click.IntRange(min=0), metavar="N", help=text),
+        click.option("--password-fd", callback=parse_descriptor, metavar="N", help=text),
         click.option("--password", "ask", is_flag=True, help="Ask for a password at the terminal."),
-        click.option("--key-fd", type=click.IntRange(min=0), metavar="N", help="Read the raw wrapping key from N."),
+        click.option("--key-fd", callback=parse_descriptor, metavar="N", help="Read the raw wrapping key from N."),
         click.option("--key", "key_file", metavar="KEYFILE", help="Raw key file of the wrapping key (see keygen)."),
     ):
         command = option(command)
@@ -58,13 +58,20 @@ def failing(path: str) -> Iterator[None]:
 
 @contextmanager
 def opener(
-    key_file: str | None, key_fd: int | None, password_fd: int | None, *, ask: bool, confirm: bool = False
+    key_file: str | None,
+    key_fd: int | None,
+    password_fd: int | None,
+    *,
+    ask: bool,
+    confirm: bool = False,
+    option: str = "--key",
 ) -> Iterator[dict[str, Any]]:
     """What the options name, wiped when the block ends.
 
     Args:
         key_file, key_fd, password_fd, ask: The options.
         confirm: Ask for a password twice, where it is a new one.
+        option: What names the key file.
 
     Yields:
         `wrapping_key` or `password`, as `CryptoKey.save` and `load` take them.
@@ -77,7 +84,7 @@ def opener(
         text = "give one of --key KEYFILE, --key-fd N, --password and --password-fd N"
         raise click.UsageError(text, click.get_current_context())
     if key_file is not None or key_fd is not None:
-        with load_key(key_file, key_fd) as (key, _):
+        with load_key(key_file, key_fd, option=option) as (key, _):
             yield {"wrapping_key": key}
         return
     with failing("password"):
@@ -85,11 +92,21 @@ def opener(
             cell = CypherCell.from_prompt("Password: ", confirm=confirm)
         else:
             with naming(f"--password-fd {password_fd}"):
-                cell = CypherCell.from_fd(password_fd, strip=True, max_bytes=_MOST_PASSWORD_BYTES)
+                cell = _password_from(password_fd)
     try:
+        if len(cell) == 0:
+            raise Failure("password: is empty", "give the password itself; is a shell variable unset?")
         yield {"password": cell}
     finally:
         cell.wipe()
+
+
+def _password_from(fd: int) -> CypherCell:
+    try:
+        return CypherCell.from_fd(fd, strip=True, max_bytes=_MOST_PASSWORD_BYTES)
+    except ValueError:
+        fault = f"--password-fd {fd}: holds more than {_MOST_PASSWORD_BYTES} bytes"
+        raise Failure(fault, "is it a password? a key file goes to --key or --wrapping-key") from None
 
 
 @contextmanager
@@ -118,11 +135,11 @@ def open_key_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `open_key` takes to a command."""
     text = "The password of KEYFILE from descriptor N, to its end; else it is asked for at the terminal."
     for option in (
-        click.option("--password-fd", type=click.IntRange(min=0), metavar="N", help=text),
+        click.option("--password-fd", callback=parse_descriptor, metavar="N", help=text),
         click.option("--wrapping-key", metavar="FILE", help="Raw key file that KEYFILE is encrypted with."),
         click.option(
             "--key-fd",
-            type=click.IntRange(min=0),
+            callback=parse_descriptor,
             metavar="N",
             help="Read the raw key from descriptor N instead, as in: --key-fd 3 3<key.bin",
         ),
@@ -173,7 +190,7 @@ def open_key(
     if ask and stdin_is_taken and not _has_terminal():
         raise Failure(f"{key_file}: needs a password, and there is no terminal to ask for it", "give --password-fd N")
     with ExitStack() as stack:
-        given = stack.enter_context(opener(wrapping_key, None, password_fd, ask=ask))
+        given = stack.enter_context(opener(wrapping_key, None, password_fd, ask=ask, option="--wrapping-key"))
         key, _ = stack.enter_context(read_key(key_file, given))
         yield key, [os.stat(path) for path in (key_file, wrapping_key) if path is not None]
 

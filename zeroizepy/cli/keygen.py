@@ -16,6 +16,7 @@ from .console import Output
 from .errors import Failure
 from .files import check_path, write_all
 from .key_openers import failing, opener
+from .keys import parse_descriptor
 
 __all__ = ["keygen_command"]
 
@@ -32,7 +33,7 @@ __all__ = ["keygen_command"]
     "--signing", is_flag=True, help="Make an Ed25519 signing key instead (for certify and audit); shows its public key."
 )
 @click.option("--password", "ask", is_flag=True, help="Encrypt it with a password, asked for at the terminal.")
-@click.option("--password-fd", type=click.IntRange(min=0), metavar="N", help="The password from descriptor N instead.")
+@click.option("--password-fd", callback=parse_descriptor, metavar="N", help="The password from descriptor N instead.")
 @click.option("--wrapping-key", metavar="KEYFILE", help="Encrypt it with the raw key in this file.")
 def keygen_command(
     key_file: str,
@@ -69,7 +70,7 @@ def keygen_command(
         if signing:
             lines = _new_signing_key(key_file)
         elif openers:
-            with opener(wrapping_key, None, password_fd, ask=ask, confirm=True) as given:
+            with opener(wrapping_key, None, password_fd, ask=ask, confirm=True, option="--wrapping-key") as given:
                 lines = _new_wrapped_key(key_file, name, given)
         else:
             lines = _new_aes_key(key_file, name)

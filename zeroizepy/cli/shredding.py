@@ -111,7 +111,7 @@ def _one(path: str, progress: Callable[[int, int], None] | None, options: dict[s
     except Exception as error:  # noqa: BLE001 - one failing path does not stop the others.
         return _Outcome(path, _report_of(error), errors.describe(error, path))
     if not report.existed:
-        return _Outcome(path, report, errors.Failure(f"{path}: no such file"))
+        return _Outcome(path, report, errors.Failure(f"{path}: no such file", "check how the path is written"))
     return _Outcome(path, report)
 
 
@@ -207,7 +207,8 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
     elif report is not None and report.verdict == "refused":
         output.line(outcome.path, "bold")
         if report.dry_run:
-            output.fact("would", f"be refused: {report.error}", verdict_style("refused"))
+            told = errors.told_in_report(str(report.error), report.reasons)
+            output.fact("would", "be refused: " + "; ".join(filter(None, told)), verdict_style("refused"))
         else:
             output.fact("verdict", "refused", verdict_style("refused"))
     elif report is not None and report.passes and outcome.counted_as == "failed":
