@@ -414,8 +414,8 @@ def test_standard_input_closed(child: Child) -> None:
 def test_limits_are_passed_on(child: Child) -> None:
     """The cell's own arguments mean what they mean elsewhere."""
     code = """
-cell = CypherCell.from_prompt('? ', volatile=True, ttl_sec=50, tier='isolated')
-told(cell.protection.tier, 40 < cell.expires_in <= 50, cell.reveal(), cell.wiped)
+cell = CypherCell.from_prompt('? ', volatile=True, ttl_sec=1000, tier='isolated')
+told(cell.protection.tier, 900 < cell.expires_in <= 1000, cell.reveal(), cell.wiped)
 """
     assert run_piped(child, code, b"x\n") == "isolated True x True"
 
