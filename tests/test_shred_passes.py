@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.filterwarnings("ignore:old bytes of:UserWarning")
+
 RANDOM = Pattern("random", None)
 BLOCK = 4096
 SIZE = 300 * BLOCK + 5

@@ -100,6 +100,7 @@ def test_refused(child: Child, tmp_path: Path, wish: str) -> None:
     body = f"""
     path = new("file")
     {wish}
+    warnings.filterwarnings("ignore", "old bytes of")
     try:
         secure_delete(path)
     except (LockLimitError, SecureMemoryWarning) as error:
