@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pynacl import Boastful, cells_now, faults, made_in_time, results_until_wiped
+from support.strategies import long_bytes
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
 from zeroizepy.nacl import encoding, exceptions, exports, public
@@ -30,7 +31,7 @@ ALICE_PUBLIC = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a
 BOB = bytes.fromhex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb")
 TIERS = pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
 secrets32 = st.binary(min_size=32, max_size=32)
-messages = st.one_of(st.binary(max_size=100), st.binary(min_size=16370, max_size=16390))
+messages = st.one_of(st.binary(max_size=100), long_bytes(16_370, 16_390))
 
 
 def pair() -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pynacl import Boastful, cells_now, faults, made_in_time, results_until_wiped
+from support.strategies import long_bytes
 from test_signing import SEED, VECTORS, flips, seeds
 
 from zeroizepy import CryptoKey, CypherCell, SecureMemory, SecureMemoryClosed, purge, stats
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from support.children import Child
 
 theirs = pytest.importorskip("nacl.signing", reason="PyNaCl is not installed")
-messages = st.one_of(st.binary(max_size=200), st.integers(10_000, 100_000).map(bytes))
+messages = st.one_of(st.binary(max_size=200), long_bytes(10_000, 100_000))
 
 
 @pytest.mark.parametrize("tier", ["packed", "isolated", "sealed"])
