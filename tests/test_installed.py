@@ -7,11 +7,15 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import zeroizepy
 from zeroizepy import _lib
+
+if TYPE_CHECKING:
+    from support.children import Child
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = Path(zeroizepy.__file__).with_name("_native.abi3.so")
@@ -37,6 +41,23 @@ def test_installed_module_has_every_function_of_the_header() -> None:
     declared = set(re.findall(r"\b(zpy_\w+)\(", code))
     assert len(declared) > 30
     assert declared == {name for name in dir(_lib.lib) if name.startswith("zpy_")}
+
+
+def test_why_the_core_cannot_be_loaded(child: Child, tmp_path: Path) -> None:
+    """A core that is missing is called so, with what to do; one that is broken is not, and neither is cffi's lack."""
+    package = tmp_path / "zeroizepy"
+    shutil.copytree(Path(zeroizepy.__file__).parent, package, ignore=shutil.ignore_patterns("_native*"))
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zeroizepy; zeroizepy.CypherCell"
+    assert f"core is missing beside {package}: this is the source folder" in child.run(code).stderr
+    (package / "_native.abi3.so").write_bytes(b"no shared object")
+    broken = child.run(code).stderr
+    assert f"ImportError: {package}/_native.abi3.so" in broken
+    assert "is missing" not in broken
+    (package / "_native.py").write_text("import _cffi_backend_that_is_not_there", encoding="utf-8")
+    (package / "_native.abi3.so").unlink()
+    without = child.run(code).stderr
+    assert "No module named '_cffi_backend_that_is_not_there'" in without
+    assert "is missing" not in without
 
 
 def test_installed_package_is_tested() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from support.children import Child
@@ -39,3 +42,16 @@ def test_the_end_of_a_sub_interpreter(child: Child) -> None:
     print(later.wiped)
     """
     assert child.check(body) == "inner message\nmain 3\nTrue 0\nTrue\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="needs Python 3.13, whose isolated sub-interpreters can be made")
+def test_an_isolated_sub_interpreter_is_told_why(child: Child) -> None:
+    """It cannot load the core; the error is Python's, and does not say that the core is missing."""
+    body = """
+    import _interpreters as interpreters
+    failed = interpreters.exec(interpreters.create(), "import zeroizepy; zeroizepy.CypherCell")
+    print(failed.type.__name__, failed.msg)
+    """
+    kind, text = child.check(body).split(" ", 1)
+    assert kind == "ImportError"
+    assert "_native does not support loading in subinterpreters" in text

@@ -53,7 +53,8 @@ __all__ = [
 try:
     from . import _native
 except ImportError as error:
-    if isinstance(error, ModuleNotFoundError) or "_native" in str(error):
+    # A core that is there and cannot be loaded, and cffi that is missing, have a name of their own here.
+    if error.name == __package__:
         raise ImportError(
             f"zeroizepy's compiled core is missing beside {os.path.dirname(os.path.abspath(__file__))}: "
             "this is the source folder, not an installation; run 'pip install .' and start Python elsewhere"
