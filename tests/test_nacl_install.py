@@ -231,6 +231,23 @@ def test_threads() -> None:
     """)
 
 
+def test_a_module_that_another_thread_imports_meanwhile() -> None:
+    """It came after the aliases were made: that is none of PyNaCl's, and it is found by its new name."""
+    PROGRAM.check("""
+        import sys, types, zeroizepy.nacl
+        from zeroizepy.nacl import _alias
+        aliases = _alias._aliases
+        def later():
+            found = aliases()
+            sys.modules.setdefault("zeroizepy.nacl.late", types.ModuleType("zeroizepy.nacl.late"))
+            return found
+        _alias._aliases = later
+        zeroizepy.nacl.install()
+        import nacl
+        assert nacl is zeroizepy.nacl and "nacl.late" in aliases()
+    """)
+
+
 def test_a_thread_that_is_importing_pynacl_is_seen() -> None:
     """It has found PyNaCl, which is not in sys.modules yet: install() waits for it, and refuses."""
     PROGRAM.check("""

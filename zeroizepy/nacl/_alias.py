@@ -94,7 +94,8 @@ def _install() -> None:
         del sys.modules[name]
     # Importing and looking, rather than just writing to sys.modules, waits for a thread that is importing PyNaCl now.
     import_module(_NAME)
-    if any(sys.modules.get(alias) is not module for alias, module in _aliases().items()):
+    # One of ours that another thread has imported since has no alias yet, and gets it when it is asked for.
+    if any(sys.modules.get(alias, module) is not module for alias, module in _aliases().items()):
         theirs = _imported().keys() - _remove()
         _refuse(theirs)
 
