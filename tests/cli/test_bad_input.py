@@ -188,5 +188,6 @@ def test_remedies_of_a_dry_run_are_options(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "file").chmod(0o400)
     result = cli("shred", "--dry-run", "file")
-    assert "would          be refused: has no owner-write permission; chmod u+w it, or give --force" in result.out
+    assert "would          be refused: has no owner-write permission\n" in result.out
+    assert result.errors()[1] == "zeroizepy: hint: chmod u+w it, or give --force"
     assert "force=True" not in result.out + result.err

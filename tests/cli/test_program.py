@@ -344,13 +344,14 @@ def test_reader_that_goes_away(program: list[str], clean_environment: Environmen
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"]])
 def test_full_device_as_stdout(program: list[str], clean_environment: Environment, arguments: list[str]) -> None:
-    """One line that names stdout, and nothing from the interpreter's end."""
+    """One line that names stdout, one with the remedy, and nothing from the interpreter's end."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [*program, *arguments], stdout=full, stderr=subprocess.PIPE, cwd="/", env=clean_environment(), timeout=60,
             check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stderr) == (1, b"zeroizepy: error: stdout: no space left on device\n")
+    fault = b"zeroizepy: error: stdout: no space left on device\n"
+    assert (done.returncode, done.stderr) == (1, fault + b"zeroizepy: hint: make room there, or choose another place\n")
 
 
 def test_without_click_and_rich(run_script: Script) -> None:

@@ -84,6 +84,7 @@ def test_one_failing_path_does_not_stop_the_others(cli: Cli, tmp_path: Path) -> 
         "zeroizepy: error: folder: is a directory",
         "zeroizepy: hint: -r takes it with all that is in it",
         "zeroizepy: error: missing: no such file",
+        "zeroizepy: hint: check how the path is written",
     ]
     assert result.out.splitlines()[-1].startswith("5 paths: 3 failed, 2 ")
 
@@ -173,7 +174,10 @@ def test_json_holds_reports_and_summary(cli: Cli, tmp_path: Path) -> None:
     assert (good["size_bytes"], good["unlinked"], good["error"]) == (5000, True, None)
     assert (bad["path"], bad["error"]) == ("missing", "missing: no such file")
     assert document["summary"] == {good["verdict"]: 1, "failed": 1}
-    assert result.errors() == ["zeroizepy: error: missing: no such file"]
+    assert result.errors() == [
+        "zeroizepy: error: missing: no such file",
+        "zeroizepy: hint: check how the path is written",
+    ]
 
 
 def test_quiet_says_nothing_but_errors(cli: Cli, tmp_path: Path) -> None:
@@ -182,7 +186,10 @@ def test_quiet_says_nothing_but_errors(cli: Cli, tmp_path: Path) -> None:
     assert cli("shred", "--quiet", "report.pdf").out == ""
     result = cli("shred", "--quiet", "report.pdf")
     assert (result.status, result.out) == (1, "")
-    assert result.errors() == ["zeroizepy: error: report.pdf: no such file"]
+    assert result.errors() == [
+        "zeroizepy: error: report.pdf: no such file",
+        "zeroizepy: hint: check how the path is written",
+    ]
 
 
 def test_name_cannot_command_the_terminal(cli: Cli, tmp_path: Path) -> None:
@@ -193,14 +200,17 @@ def test_name_cannot_command_the_terminal(cli: Cli, tmp_path: Path) -> None:
     assert result.status == 1
     assert not (tmp_path / name).exists()
     assert result.out.splitlines()[0] == "\\x1b[31m[bold]x[bold]\\udcff\\n"
-    assert result.errors() == ["zeroizepy: error: \\x1b[31m[bold]x[bold]\\udcff\\n2: no such file"]
+    assert result.errors() == [
+        "zeroizepy: error: \\x1b[31m[bold]x[bold]\\udcff\\n2: no such file",
+        "zeroizepy: hint: check how the path is written",
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
         ([], "missing argument"),
-        (["-n", "x", "f"], "'x' is not a valid integer"),
+        (["-n", "x", "f"], "'x' is not a whole number"),
         (["-n", "-1", "f"], "-1 is not in the range 0<=x<=1000"),
         (["--pattern", "sevens", "f"], "'sevens' is not random, zeros, ones"),
         (["--pattern", "hex:", "f"], "'hex:' is not random"),
@@ -325,6 +335,7 @@ def test_reader_that_goes_away_does_not_stop_the_rest(
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "zeroizepy: error: b: no such file",
+        "zeroizepy: hint: check how the path is written",
         "zeroizepy: error: stdout: broken pipe",
     ]
 
@@ -339,7 +350,9 @@ def test_full_device_as_stdout_does_not_stop_the_rest(
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "zeroizepy: error: b: no such file",
+        "zeroizepy: hint: check how the path is written",
         "zeroizepy: error: stdout: no space left on device",
+        "zeroizepy: hint: make room there, or choose another place",
     ]
 
 
@@ -361,8 +374,8 @@ def test_closed_streams(
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, env=clean_environment(), timeout=60,
             check=False, text=True,
         )  # fmt: skip
-        told = "zeroizepy: error: missing: no such file\n" if more and is_told else ""
-        assert (done.returncode, done.stderr) == (status, told)
+        told = ["zeroizepy: error: missing: no such file", "zeroizepy: hint: check how the path is written"]
+        assert (done.returncode, done.stderr.splitlines()) == (status, told if more and is_told else [])
         assert not (tmp_path / "a").exists()
 
 

@@ -207,8 +207,8 @@ def _tell(output: Output, outcome: _Outcome, *, dry_run: bool) -> None:
     elif report is not None and report.verdict == "refused":
         output.line(outcome.path, "bold")
         if report.dry_run:
-            told = errors.told_in_report(str(report.error), report.reasons)
-            output.fact("would", "be refused: " + "; ".join(filter(None, told)), verdict_style("refused"))
+            fault, _ = errors.told_in_report(str(report.error), report.reasons)
+            output.fact("would", f"be refused: {fault}", verdict_style("refused"))
         else:
             output.fact("verdict", "refused", verdict_style("refused"))
     elif report is not None and report.passes and outcome.counted_as == "failed":
