@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from zeroizepy.cell import CypherCell
-from zeroizepy.crypto import CryptoKey, encrypt_data
+from zeroizepy.chunked import EncryptedReader, EncryptedWriter, decrypt_file, encrypt_file
+from zeroizepy.crypto import (
+    CryptoKey,
+    cryptographic_erase_key,
+    decrypt_data,
+    decrypt_into,
+    decrypt_secret,
+    encrypt_data,
+    refuse_erased,
+)
 from zeroizepy.file import secure_delete
 from zeroizepy.memory import SecureMemory, secret_bytes
 from zeroizepy.nacl import encoding, utils
@@ -28,6 +38,8 @@ TEXT = "hunter2SECRET-XYZ-0001"
 LARGE = TEXT.encode() * (1 << 20)
 DEAD = CryptoKey.generate()
 DEAD.destroy()
+MESSAGE = encrypt_data(b"x", CryptoKey.generate())
+WRAPPED = CryptoKey.generate().wrap(CryptoKey.generate())
 CLOSED = SecureSession()
 CLOSED.close()
 OPEN = SecureSession()
@@ -64,6 +76,22 @@ CALLS: dict[str, Callable[[], object]] = {
     "encrypt, dead key": lambda: encrypt_data(secret(), DEAD),
     "encrypt, no key": lambda: encrypt_data(secret(), ANY or 3),
     "encrypt, associated data": lambda: encrypt_data(secret(), CryptoKey.generate(), ANY or "text"),
+    "decrypt, no key": lambda: decrypt_data(MESSAGE, ANY or secret()),
+    "decrypt_secret, no key": lambda: decrypt_secret(MESSAGE, ANY or secret()),
+    "decrypt_into, no key": lambda: decrypt_into(MESSAGE, ANY or secret(), bytearray(1)),
+    "encrypt, raw key": lambda: encrypt_data(b"x", ANY or secret()),
+    "encrypt_file, raw key": lambda: encrypt_file("/dev/null", io.BytesIO(), ANY or secret()),
+    "decrypt_file, raw key": lambda: decrypt_file("/dev/null", io.BytesIO(), ANY or secret()),
+    "EncryptedWriter, raw key": lambda: EncryptedWriter(io.BytesIO(), ANY or secret()),
+    "EncryptedReader, raw key": lambda: EncryptedReader(io.BytesIO(bytes(72)), ANY or secret()),
+    "wrap, raw key": lambda: CryptoKey.generate().wrap(ANY or secret()),
+    "wrap, raw key, kwp": lambda: CryptoKey.generate().wrap(ANY or secret(), format="aes-kwp"),
+    "unwrap, raw key": lambda: CryptoKey.unwrap(WRAPPED, ANY or secret()),
+    "unwrap, raw key, kwp": lambda: CryptoKey.unwrap(bytes(40), ANY or secret(), format="aes-kwp"),
+    "save, raw key": lambda: CryptoKey.generate().save("/nonexistent/key", wrapping_key=ANY or secret()),
+    "load, raw key": lambda: CryptoKey.load("/nonexistent/key", wrapping_key=ANY or secret()),
+    "erase, raw key": lambda: cryptographic_erase_key(ANY or secret()),
+    "refuse_erased, raw key": lambda: refuse_erased(ANY or secret()),
     "create_secret, closed": lambda: CLOSED.create_secret(secret()),
     "create_secret, immutable": lambda: OPEN.create_secret(secret(), wipe_input=True),
     "create_secret, no room": lambda: OPEN.create_secret(LARGE[:-1]),

@@ -14,7 +14,7 @@ LEVELS = [
     {"durable", "exceptions", "json_form", "values"},
     {"_native"},
     {"_lib"},
-    {"buffers", "slots", "hardening", "fatal"},
+    {"buffers", "careful", "slots", "hardening", "fatal"},
     {"lifecycle", "loaders", "shred", "device", "memory", "process"},
     {"view", "command", "prompt"},
     {"sources", "keys"},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from . import _lib
 from ._lib import ffi, lib
 from .buffers import as_target, public_bytes
+from .careful import careful
 from .exceptions import DecryptionError
 from .keys import CryptoKey, fail_key
 from .keys.census import erased_key_ids, refuse_erased
@@ -123,7 +124,7 @@ def encrypt_data(plaintext: Buffer | Borrowable, key: CryptoKey, associated_data
                 return _new_tuple(CipherText, (nonce, out))
         return _encrypt_any(plaintext, key, _extra_bytes(associated_data))
     except BaseException as error:
-        plaintext = b""
+        del plaintext, key  # The second may be raw bytes.
         _lib.clear_locals(error)
         raise
 
@@ -209,8 +210,13 @@ def decrypt_data(ct: CipherText, key: CryptoKey, associated_data: Buffer | None 
                 if status:
                     _fail(status, key)
                 return plaintext
-    nonce, sealed = _check_ciphertext(ct, key)
-    return _decrypt(nonce, sealed, key, _extra_bytes(associated_data))
+    try:
+        nonce, sealed = _check_ciphertext(ct, key)
+        return _decrypt(nonce, sealed, key, _extra_bytes(associated_data))
+    except BaseException as error:
+        del key  # As above.
+        _lib.clear_locals(error)
+        raise
 
 
 def _decrypt(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> bytes:
@@ -228,6 +234,7 @@ def _decrypt(nonce: bytes, sealed: bytes, key: CryptoKey, extra: bytes) -> bytes
     return plaintext
 
 
+@careful
 def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | None = None) -> SecureMemory:
     """Decrypt straight into secure memory; the plaintext is at no time a Python object.
 
@@ -244,6 +251,7 @@ def decrypt_secret(ct: CipherText, key: CryptoKey, associated_data: Buffer | Non
     return memory
 
 
+@careful
 def decrypt_into(
     ct: CipherText, key: CryptoKey, buffer: Buffer | SecureMemory, associated_data: Buffer | None = None
 ) -> int:
@@ -356,6 +364,7 @@ def _check_whole(key: CryptoKey) -> None:
         fail_key(status)
 
 
+@careful
 def cryptographic_erase_key(key: CryptoKey, *, copies_removed: Iterable[ShredReport] = ()) -> ErasureReceipt:
     """Destroy a key, and with it whatever only it can decrypt; tell what is known of its copies.
 

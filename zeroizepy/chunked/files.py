@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zeroizepy import _lib
+from zeroizepy.careful import careful
 
 from .ends import Source, open_output
 from .filekey import HEADER_BYTES, FileKey, Scratch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["decrypt_file", "encrypt_file"]
 
 
+@careful
 def encrypt_file(
     src: Readable,
     dst: Writable,
@@ -94,6 +96,7 @@ def _carry(pipeline: Pipeline, progress: Progress | None, done: int, total: int 
         raise
 
 
+@careful
 def decrypt_file(
     src: Readable,
     dst: Writable,

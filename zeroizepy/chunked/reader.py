@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from zeroizepy import _lib
+from zeroizepy.careful import careful
 from zeroizepy.exceptions import DecryptionError
 from zeroizepy.slots import check_size
 
@@ -57,6 +58,7 @@ class EncryptedReader(io.RawIOBase):
     """For an object that was never opened; each other has its own."""
     _is_busy = False
 
+    @careful
     def __init__(self, src: Readable, key: CryptoKey, *, associated_data: Buffer = b"") -> None:
         self._lock = threading.RLock()
         self._position = self._size = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
+from zeroizepy.careful import careful
 from zeroizepy.slots import can_borrow, lend
 
 from .ends import open_output
@@ -46,6 +47,7 @@ class EncryptedWriter:
 
     _sealer: Sealer | None = None
 
+    @careful
     def __init__(
         self, dst: Writable, key: CryptoKey, *, associated_data: Buffer = b"", overwrite: bool = False
     ) -> None:

@@ -290,8 +290,11 @@ def refuse_erased(key_id: str, remedy: str = "") -> None:
 
     Raises:
         KeyErasedError: It is one of `erased_key_ids()`.
-        ValueError: It is no name of a key.
+        TypeError, ValueError: It is no name of a key.
     """
+    if not isinstance(key_id, str):
+        kind, key_id = type(key_id).__name__, ""  # Perhaps the key itself, which should be in no frame.
+        raise TypeError(f"key_id must be a str, as key.key_id is, not {kind}")
     if not re.fullmatch("[0-9a-fA-F]{64}", key_id):
         raise ValueError(f"key_id must be 64 hexadecimal digits, not {len(key_id)} characters of another kind")
     if was_erased(key_id) is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zeroizepy import _lib
 from zeroizepy._lib import lib
 from zeroizepy.buffers import public_bytes
+from zeroizepy.careful import careful
 from zeroizepy.exceptions import DecryptionError
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import check_flag, option_bits
@@ -77,6 +78,7 @@ class CryptoKey(MadeKey):
     Source: NIST SP 800-38D, section 8.3; RFC 8439 and draft-irtf-cfrg-xchacha; draft-irtf-cfrg-aegis-aead.
     """
 
+    @careful
     def wrap(self, key: CryptoKey, *, format: Format = "committing") -> bytes:  # noqa: A002 - the word for it.
         """Encrypt another key under this one; `unwrap` opens it.
 
@@ -109,6 +111,7 @@ class CryptoKey(MadeKey):
         return blob
 
     @classmethod
+    @careful
     def unwrap(
         cls,
         blob: Buffer,
@@ -217,7 +220,7 @@ class CryptoKey(MadeKey):
             self._check_noted(blob)
             noted.identity = write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
         except BaseException as error:
-            password = None
+            password = wrapping_key = None
             _lib.clear_locals(error)
             raise
 
@@ -284,7 +287,7 @@ class CryptoKey(MadeKey):
             _note_file(key, "key_file", name, wrapping_key).identity = identity
             return _admit(key, allow_erased=allow_erased)
         except BaseException as error:
-            password = None
+            password = wrapping_key = None
             _lib.clear_locals(error)
             raise
 

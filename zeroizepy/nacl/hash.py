@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .bindings._shared import careful
+from zeroizepy.careful import careful
+
 from .bindings.crypto_generichash import (
     crypto_generichash_BYTES,
     crypto_generichash_BYTES_MAX,

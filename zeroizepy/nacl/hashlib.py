@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+from zeroizepy.careful import careful
 from zeroizepy.slots import Redacted
 
-from .bindings._shared import careful
 from .bindings.crypto_generichash import (
     crypto_generichash_BYTES,
     crypto_generichash_BYTES_MAX,

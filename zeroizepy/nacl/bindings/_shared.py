@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._held import with_secret
 from zeroizepy.nacl._into import output
@@ -14,11 +14,9 @@ from zeroizepy.nacl.encoding import RawEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn, TypeVar
+    from typing import NoReturn
 
-    _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-__all__ = ["Need", "call", "careful", "check", "exact", "key_pair", "named", "transform"]
+__all__ = ["Need", "call", "check", "exact", "key_pair", "named", "transform"]
 
 UNEXPECTED = "Unexpected library error"
 
@@ -100,22 +98,6 @@ def _call(use: Callable[..., Any], arguments: tuple[tuple[Need, Any], ...], poin
         return _call(use, arguments, (*pointers, pointer))
 
     return with_secret(data, RawEncoder, need.size, go_on, need.refuse)
-
-
-def careful(function: _Function) -> _Function:
-    """Have a function's errors carry no secret: reporters print the variables of a traceback's frames."""
-
-    @wraps(function)
-    def run(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return function(*arguments, **keywords)
-        except BaseException as error:
-            arguments = ()
-            keywords = {}
-            _lib.clear_locals(error)
-            raise
-
-    return run  # type: ignore[return-value]
 
 
 def named(function: Any, module: str, name: str, text: str) -> Any:

@@ -6,11 +6,12 @@ import builtins
 from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 
 from ._ciphers import opened, sealed, unsealed
-from ._shared import UNEXPECTED, Need, call, careful, check, exact, key_pair, named, transform
+from ._shared import UNEXPECTED, Need, call, check, exact, key_pair, named, transform
 
 if TYPE_CHECKING:
     from typing import Protocol

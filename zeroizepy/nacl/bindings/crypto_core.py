@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 
-from ._shared import call, careful, check, exact, named, transform
+from ._shared import call, check, exact, named, transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

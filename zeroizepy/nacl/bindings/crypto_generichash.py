@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 from zeroizepy.slots import SlottedHolder
 
-from ._shared import Need, call, careful
+from ._shared import Need, call
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self

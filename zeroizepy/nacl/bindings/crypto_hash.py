@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zeroizepy._lib import lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 
-from ._shared import Need, call, careful, check
+from ._shared import Need, call, check
 
 if TYPE_CHECKING:
     from zeroizepy.nacl._held import Secret

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import lib
+from zeroizepy.careful import careful
 from zeroizepy.memory import SecureMemory
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 from zeroizepy.nacl._into import output
 
-from ._shared import call, careful, check, exact, key_pair, named
+from ._shared import call, check, exact, key_pair, named
 
 if TYPE_CHECKING:
     from typing import Protocol

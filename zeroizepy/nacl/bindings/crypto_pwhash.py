@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 from zeroizepy.nacl._into import output
 
-from ._shared import Need, call, careful, exact
+from ._shared import Need, call, exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constants
 from zeroizepy.nacl._held import SecretHolder, lifetime
 from zeroizepy.nacl._into import output
 from zeroizepy.slots import PEEK, WRITABLE, open_lease
 
-from ._shared import Need, call, careful, check, exact
+from ._shared import Need, call, check, exact
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constant, constants
 from zeroizepy.nacl._into import output
 
-from ._shared import Need, call, careful, check, exact, key_pair, transform
+from ._shared import Need, call, check, exact, key_pair, transform
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

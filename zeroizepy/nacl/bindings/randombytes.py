@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._constants import constant
 from zeroizepy.nacl._into import output
 from zeroizepy.slots import check_size
 
-from ._shared import call, careful, check, exact
+from ._shared import call, check, exact
 
 if TYPE_CHECKING:
     from zeroizepy.memory import SecureMemory

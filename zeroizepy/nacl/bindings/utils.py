@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zeroizepy import _lib
 from zeroizepy._lib import ffi, lib
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
 from zeroizepy.nacl._into import output
 
-from ._shared import Need, call, careful, check
+from ._shared import Need, call, check
 
 if TYPE_CHECKING:
     from zeroizepy.memory import SecureMemory

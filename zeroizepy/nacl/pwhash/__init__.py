@@ -6,7 +6,7 @@ memory (`into=`). What libsodium leaves on the stack is cleared; its working mem
 
 from __future__ import annotations
 
-from zeroizepy.nacl.bindings._shared import careful
+from zeroizepy.careful import careful
 from zeroizepy.nacl.exceptions import CryptPrefixError
 
 from . import argon2i, argon2id, scrypt

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zeroizepy.nacl.bindings._shared import careful, named
+from zeroizepy.careful import careful
+from zeroizepy.nacl.bindings._shared import named
 from zeroizepy.nacl.bindings.crypto_pwhash import (
     crypto_pwhash_alg,
     crypto_pwhash_ALG_ARGON2I13,

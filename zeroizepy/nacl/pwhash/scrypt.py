@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+from zeroizepy.careful import careful
 from zeroizepy.nacl import exceptions as exc
-from zeroizepy.nacl.bindings._shared import Need, call, careful, exact
+from zeroizepy.nacl.bindings._shared import Need, call, exact
 from zeroizepy.nacl.bindings.crypto_pwhash import (
     crypto_pwhash_scryptsalsa208sha256_BYTES_MAX,
     crypto_pwhash_scryptsalsa208sha256_BYTES_MIN,
