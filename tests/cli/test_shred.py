@@ -180,6 +180,17 @@ def test_json_holds_reports_and_summary(cli: Cli, tmp_path: Path) -> None:
     ]
 
 
+def test_a_tree_that_would_be_refused_in_part(cli: Cli, tmp_path: Path) -> None:
+    """The summary of a dry run counts as planned what would be done, and no refused file."""
+    (tmp_path / "tree").mkdir()
+    for name in ("one", "two", "protected"):
+        make(tmp_path / "tree", name)
+    (tmp_path / "tree" / "protected").chmod(0o400)
+    result = cli("shred", "-r", "--dry-run", "--json", "tree")
+    assert result.status == 1
+    assert json.loads(result.out)["summary"] == {"planned": 2, "refused": 1, "failed": 1}
+
+
 def test_quiet_says_nothing_but_errors(cli: Cli, tmp_path: Path) -> None:
     """Success is silent, a failure is not."""
     make(tmp_path)

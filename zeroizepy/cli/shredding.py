@@ -53,7 +53,7 @@ class _Outcome:
         """What the summary counts of it."""
         if isinstance(self.report, TreeReport):
             failed = {} if self.failure is None else {self.counted_as: 1}
-            return {**({"planned": self.report.files} if self.report.dry_run else self.report.verdicts), **failed}
+            return {**(_planned(self.report) if self.report.dry_run else self.report.verdicts), **failed}
         if self.failure is not None:
             return {self.counted_as: 1}
         if self.report is not None and self.report.dry_run:
@@ -64,6 +64,12 @@ class _Outcome:
         base = {} if self.report is None else self.report.to_dict()
         error = None if self.failure is None else self.failure.fault
         return {**base, "path": self.path, "error": error}
+
+
+def _planned(report: TreeReport) -> dict[str, int]:
+    """What a dry run's summary counts: what would be refused is not planned."""
+    refused = report.verdicts.get("refused", 0)
+    return {"planned": report.files - refused, **({"refused": refused} if refused else {})}
 
 
 def show_report(output: Output, report: ShredReport) -> None:
