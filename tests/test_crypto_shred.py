@@ -130,13 +130,15 @@ class Broken:
             raise OSError(5, "input/output error")
 
 
-@pytest.mark.parametrize("size", [0, 5, 100])
-def test_a_damaged_key_file_is_erased(store: DirectoryKeyStore, tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(("start", "size"), [(b"", 0), (b"", 5), (b"", 100), (b"no key", 100), (b"no key", 5000)])
+def test_a_damaged_key_file_is_erased(store: DirectoryKeyStore, tmp_path: Path, start: bytes, size: int) -> None:
     """It may hold the key all the same; the receipt does not pretend to know what it was for."""
     with CryptoKey.generate() as key:
         store.put(key.key_id, key)
         file = tmp_path / "keys" / f"{key.key_id}.zpykey"
         os.truncate(file, size)
+        with file.open("r+b") as damaged:
+            damaged.write(start)
         receipt = store.erase(key.key_id)
         assert (receipt.found, receipt.key_id, receipt.algorithm) == ("not_loaded", None, "unknown")
     assert not file.exists()

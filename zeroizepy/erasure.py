@@ -319,7 +319,7 @@ class DirectoryKeyStore:
             key = self._load(key_id, allow_erased=True)
         except DecryptionError:
             algorithm, identity = "unknown", read_key_file(path)[1]
-            with suppress(DecryptionError):  # Damaged so that it does not even tell that.
+            with suppress(DecryptionError, ValueError):  # Damaged so that it does not even tell that.
                 info, identity = look_at_key_file(path)
                 algorithm = info.algorithm
             return receipt_of_file(secure_delete(path, passes=1, verify=True), algorithm, None, identity)
