@@ -118,14 +118,23 @@ def test_control() -> None:
     assert found_in(caught.value.__traceback__, __name__)
 
 
+def shows(value: object) -> bool:
+    """Whether this is the secret, or has it in it."""
+    if isinstance(value, str):
+        return TEXT in value
+    return isinstance(value, (bytes, bytearray, memoryview)) and TEXT.encode() in bytes(value)
+
+
 def found_in(trace: types.TracebackType | None, package: str) -> list[str]:
-    """The variables of a package's frames that show the secret."""
+    """The variables of a package's frames that show the secret, themselves or in a tuple or dict."""
     found = []
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(package):
             for name, value in trace.tb_frame.f_locals.items():
-                held = isinstance(value, (bytes, bytearray, memoryview)) and TEXT.encode() in bytes(value)
-                if held or (isinstance(value, str) and TEXT in value):
+                values = (
+                    [value] if not isinstance(value, (tuple, dict)) else [*value, *getattr(value, "values", tuple)()]
+                )
+                if any(shows(each) for each in values):
                     found.append(f"{trace.tb_frame.f_code.co_name}.{name}")
         trace = trace.tb_next
     return found

@@ -17,7 +17,11 @@ __all__ = ["careful"]
 
 
 def careful(function: _Function) -> _Function:
-    """Have a function's errors carry no secret: reporters print the variables of a traceback's frames."""
+    """Have a function's errors carry no secret: reporters print the variables of a traceback's frames.
+
+    Where one of these is the error itself, as when a thread's is raised again, error, traceback and frame would also
+    keep each other, and the caller's frame with its secrets, until the collector comes by.
+    """
 
     @wraps(function)
     def run(*arguments: Any, **keywords: Any) -> Any:

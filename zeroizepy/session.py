@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _lib
+from .careful import careful
 from .exceptions import SecureWipeError
 from .sessions import recovery, signals
 from .sessions.encrypted import EncryptedFile
@@ -227,6 +228,7 @@ class SecureSession:
             )
         return self._holdings.make_encrypted()
 
+    @careful
     def create_secret(self, data: Buffer | Borrowable, *, wipe_input: bool = False) -> SecureMemory:
         """Copy `data` into secure memory that is wiped and released at the end.
 
@@ -243,17 +245,12 @@ class SecureSession:
 
         Does not reach: without `wipe_input`, the caller's own copy.
         """
-        try:
-            if not wipe_input:
-                return self._holdings.keep_secret(data)
-            with _writable(data) as target:
-                secret = self._holdings.keep_secret(data)
-                _lib.core(len(target), "memzero")(target, len(target))
-                return secret
-        except BaseException as error:
-            data = b""
-            _lib.clear_locals(error)
-            raise
+        if not wipe_input:
+            return self._holdings.keep_secret(data)
+        with _writable(data) as target:
+            secret = self._holdings.keep_secret(data)
+            _lib.core(len(target), "memzero")(target, len(target))
+            return secret
 
     def close(self) -> None:
         """End the session: close secrets and encrypted files, shred files with 3 random passes, remove the directory.

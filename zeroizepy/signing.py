@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _lib
 from ._lib import ffi, lib
+from .careful import careful
 from .cell import CypherCell
 from .durable import new_private_file, open_private_file
 from .exceptions import SignatureError
@@ -73,6 +74,7 @@ class SigningKey(WipeableKey, SlottedHolder):
         return cls._make(ffi.NULL, option_bits(tier, policy) | lib.ZPY_RANDOM)
 
     @classmethod
+    @careful
     def from_seed(
         cls,
         seed: Buffer | Borrowable,
@@ -99,14 +101,9 @@ class SigningKey(WipeableKey, SlottedHolder):
                 _check_length(len(source), SEED_BYTES, "seed")
                 return cls._make(source, options)
 
-        try:
-            if isinstance(seed, Holder):
-                _check_length(seed._size, SEED_BYTES, "seed")  # Before an access to a cell is counted.
-            key: Self = lend(seed, make) if can_borrow(seed) else make(seed)
-        except BaseException as error:
-            seed = b""
-            _lib.clear_locals(error)
-            raise
+        if isinstance(seed, Holder):
+            _check_length(seed._size, SEED_BYTES, "seed")  # Before an access to a cell is counted.
+        key: Self = lend(seed, make) if can_borrow(seed) else make(seed)
         return key
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zeroizepy import _lib
 from zeroizepy.careful import careful
 
 from .ends import Source, open_output
@@ -88,12 +87,8 @@ def _carry(pipeline: Pipeline, progress: Progress | None, done: int, total: int 
             pipeline.run(progress, done, total)
         finally:
             pipeline.close()
-    except BaseException as error:
+    finally:
         pipeline.close()  # Again, since a second interrupt may have ended the first call before it began.
-        # What the threads hand on is a local variable where it is raised again: error, traceback and frame would keep
-        # each other, and the caller's key with them, until the collector comes by.
-        _lib.clear_locals(error)
-        raise
 
 
 @careful

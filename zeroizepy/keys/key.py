@@ -178,6 +178,7 @@ class CryptoKey(MadeKey):
         note(key, "kwp")
         return key
 
+    @careful
     def save(
         self,
         path: _Path,
@@ -208,21 +209,16 @@ class CryptoKey(MadeKey):
         Does not reach: the blocks of a file that was replaced; `secure_delete` it first, or destroy its wrapping key.
         Names in folders that may not be read, or whose file system cannot flush them, are not flushed.
         """
-        try:
-            _check_one(password, wrapping_key)
-            if not overwrite:
-                check_free(os.fsdecode(path))
-            if wrapping_key is None:
-                blob = self._wrap_for(password, opslimit, memlimit)
-            else:
-                blob = seal(wrapping_key, self, header_for_key(self))
-            noted = _note_file(self, "save", path, wrapping_key)  # Before: what fails may have been written in part.
-            self._check_noted(blob)
-            noted.identity = write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
-        except BaseException as error:
-            password = wrapping_key = None
-            _lib.clear_locals(error)
-            raise
+        _check_one(password, wrapping_key)
+        if not overwrite:
+            check_free(os.fsdecode(path))
+        if wrapping_key is None:
+            blob = self._wrap_for(password, opslimit, memlimit)
+        else:
+            blob = seal(wrapping_key, self, header_for_key(self))
+        noted = _note_file(self, "save", path, wrapping_key)  # Before: what fails may have been written in part.
+        self._check_noted(blob)
+        noted.identity = write_key_file(os.fsdecode(path), blob, overwrite=overwrite)
 
     def _wrap_for(self, password: Any, opslimit: int, memlimit: int) -> bytes:
         passes, size = check_file_limits(*check_limits(opslimit, memlimit))
@@ -233,6 +229,7 @@ class CryptoKey(MadeKey):
             return seal(made, self, header_for_password(self, passes, size, salt))
 
     @classmethod
+    @careful
     def load(
         cls,
         path: _Path,
@@ -266,30 +263,25 @@ class CryptoKey(MadeKey):
             MemoryError: The memory that its password needs cannot be had.
             LockLimitError: Nothing more can be locked.
         """
-        try:
-            if password is not None or wrapping_key is not None:
-                _check_one(password, wrapping_key)
-            options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
-            name = os.fsdecode(path)
-            content, identity = read_key_file(name)
-            _check_wrapped(content, name)
-            wrapped = parse(content, f"{name}: ")
-            _check_kind(wrapped, password, wrapping_key, name)
-            if wrapping_key is not None:
-                key = cls._open(wrapped, wrapping_key, policy, options, ttl_ns, "loaded")
-            else:
-                passes, size = _limits_of(wrapped, name)
-                salt = wrapped.password_salt
-                with CryptoKey.from_password(
-                    cast("Any", password), salt=salt, opslimit=passes, memlimit=size, policy=policy
-                ) as made:
-                    key = cls._open(wrapped, made, policy, options, ttl_ns, "loaded")
-            _note_file(key, "key_file", name, wrapping_key).identity = identity
-            return _admit(key, allow_erased=allow_erased)
-        except BaseException as error:
-            password = wrapping_key = None
-            _lib.clear_locals(error)
-            raise
+        if password is not None or wrapping_key is not None:
+            _check_one(password, wrapping_key)
+        options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
+        name = os.fsdecode(path)
+        content, identity = read_key_file(name)
+        _check_wrapped(content, name)
+        wrapped = parse(content, f"{name}: ")
+        _check_kind(wrapped, password, wrapping_key, name)
+        if wrapping_key is not None:
+            key = cls._open(wrapped, wrapping_key, policy, options, ttl_ns, "loaded")
+        else:
+            passes, size = _limits_of(wrapped, name)
+            salt = wrapped.password_salt
+            with CryptoKey.from_password(
+                cast("Any", password), salt=salt, opslimit=passes, memlimit=size, policy=policy
+            ) as made:
+                key = cls._open(wrapped, made, policy, options, ttl_ns, "loaded")
+        _note_file(key, "key_file", name, wrapping_key).identity = identity
+        return _admit(key, allow_erased=allow_erased)
 
 
 def _check_format(format: object) -> None:  # noqa: A002 - as above.

@@ -8,6 +8,7 @@ from weakref import ref
 from zeroizepy import _lib
 from zeroizepy._lib import lib
 from zeroizepy.buffers import public_bytes
+from zeroizepy.careful import careful
 from zeroizepy.memory import SecureMemory
 from zeroizepy.slots import lend, option_bits
 
@@ -34,6 +35,7 @@ class MadeKey(HeldKey):
     _salt: bytes | None = None
 
     @classmethod
+    @careful
     def from_password(
         cls,
         password: Buffer | Borrowable,
@@ -70,17 +72,12 @@ class MadeKey(HeldKey):
         Does not reach: the working memory while this runs, which is not locked; what it holds is made from the password
         and goes back to the kernel.
         """
-        try:
-            chosen = chosen_algorithm(length, algorithm)
-            options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
-            (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
-            with SecureMemory(chosen.key_bytes, policy=policy) as memory:
-                stretch_into(memory, password, used_salt, passes, size)
-                key = cls._from_memory(memory, chosen, options, ttl_ns, "password")
-        except BaseException as error:
-            password = b""
-            _lib.clear_locals(error)
-            raise
+        chosen = chosen_algorithm(length, algorithm)
+        options, ttl_ns = option_bits(tier, policy, inherit), _lib.ttl_nanoseconds(ttl_sec)
+        (passes, size), used_salt = check_limits(opslimit, memlimit), salt_or_new(salt)
+        with SecureMemory(chosen.key_bytes, policy=policy) as memory:
+            stretch_into(memory, password, used_salt, passes, size)
+            key = cls._from_memory(memory, chosen, options, ttl_ns, "password")
         key._salt = used_salt
         note(key, "password")
         return key
